@@ -1,0 +1,195 @@
+"""The job's configuration: YAML in, a frozen typed model out.
+
+Every field says what it means and in which unit; `python -m jobs.transcribe --show-config` prints them all. Unknown keys are refused
+with the nearest valid one, wrong values with what is allowed. Spark's own settings are not here: they stay in `conf/*.conf`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+SAMPLE_RATE_HZ = 16_000
+"""The one rate of all audio between decoding and the engines: what Silero, Whisper and Qwen3-ASR were trained on."""
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the key, the value and what is allowed."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def field(default: Any, meaning: str, **limits: Any) -> Any:
+    return Field(default, description=meaning, validate_default=True, **limits)
+
+
+class EngineConfig(Section):
+    name: str = field("whisper", "recognizer: 'whisper', or 'module:Class' for one's own")
+    options: dict[str, Any] = field({}, "the recognizer's own options, checked by it; for whisper: model, beam_size, compute_type, …")
+
+
+class FetchConfig(Section):
+    connect_timeout_s: float = field(10.0, "seconds to wait for a remote server to answer", gt=0)
+    read_timeout_s: float = field(30.0, "seconds without a byte after which a download is given up", gt=0)
+    attempts: int = field(3, "tries for an error that may pass (network, throttling), before it becomes a failure row", ge=1)
+    storage_options: dict[str, dict[str, Any]] = field({}, "options for fsspec by protocol, as in {s3: {anon: true}}; credentials are better left to the environment")
+
+
+class AudioConfig(Section):
+    channels: Literal["mix", "split"] = field("mix", "'mix' averages the channels, 'split' transcribes each by itself; the manifest's column wins")
+    block_s: float = field(30.0, "seconds of audio decoded at a time; bounds memory, changes no result", gt=0, le=300)
+
+
+class VadConfig(Section):
+    threshold: float = field(0.5, "Silero's probability from which a 32 ms frame starts speech", gt=0, lt=1)
+    end_threshold: float = field(0.35, "probability below which a frame may end speech", gt=0, lt=1)
+    min_speech_ms: int = field(100, "shorter speech is dropped as a click", ge=0)
+    min_silence_ms: int = field(160, "silence that ends a span of speech", ge=32)
+    pad_ms: int = field(400, "audio kept before and after a span, as far as the neighbours leave room", ge=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> VadConfig:
+        if self.end_threshold > self.threshold:
+            raise ValueError(f"end_threshold {self.end_threshold} must not be above threshold {self.threshold}")
+        return self
+
+
+class PackingConfig(Section):
+    max_chunk_s: float = field(28.0, "longest stretch sent to the engine at once", ge=2, le=1200)
+    max_gap_s: float = field(2.0, "a silence longer than this always ends a chunk", ge=0)
+    part_minutes: float = field(60.0, "a recording longer than this is several tasks, cut at the quietest point after each such length", gt=0)
+
+
+class BatchingConfig(Section):
+    max_padded_audio_s: float = field(240.0, "audio in one batch, each clip counted as long as the longest", gt=0)
+    lookahead_audio_s: float = field(600.0, "audio held ready to choose batches of like length from", gt=0)
+    prefetch_mib: int = field(64, "decoded audio that may wait for the engine, in MiB a task", ge=1)
+    front_threads: int = field(2, "threads a task that fetch, decode and run VAD ahead of the engine", ge=1, le=64)
+
+
+class RetryConfig(Section):
+    min_audio_ms: int = field(2_000, "chunks shorter than this are not halved for a second try", ge=200)
+    low_confidence: float = field(0.4, "confidence below which a chunk is flagged 'low_confidence'", ge=0, le=1)
+
+
+class SegmentsConfig(Section):
+    max_chars: int = field(84, "longest segment in characters (two subtitle lines of 42), where punctuation or a pause allows", ge=10)
+    max_ms: int = field(7_000, "longest segment in milliseconds, where punctuation or a pause allows", ge=500)
+    max_pause_ms: int = field(1_500, "a pause longer than this always ends a segment", ge=100)
+
+
+class RunConfig(Section):
+    wave_audio_hours: float = field(10.0, "audio hours committed together: what a killed job may lose", gt=0)
+    waves_at_once: int = field(2, "waves in flight, so that the next starts while the last one's stragglers finish", ge=1, le=8)
+    task_audio_minutes: float = field(15.0, "audio in one Spark task", gt=0)
+    progress_s: float = field(5.0, "seconds between progress lines in a log", gt=0)
+
+
+class Config(Section):
+    engine: EngineConfig = field(EngineConfig(), "what turns audio into text")
+    aligners: tuple[str, ...] = field(("sphinx", "recognizer"), "what times the words, in order of preference: 'sphinx', 'recognizer', 'module:Class'; [] for none")
+    language: str | None = field(None, "ISO 639 code of all recordings that name none in the manifest; null detects it, once a recording")
+    context: str | None = field(None, "names and terms that the model should expect in every recording")
+    fetch: FetchConfig = field(FetchConfig(), "opening local and remote files")
+    audio: AudioConfig = field(AudioConfig(), "decoding")
+    vad: VadConfig = field(VadConfig(), "voice activity detection")
+    packing: PackingConfig = field(PackingConfig(), "speech spans to chunks")
+    batching: BatchingConfig = field(BatchingConfig(), "chunks to batches; changes speed and memory, no result")
+    retry: RetryConfig = field(RetryConfig(), "second tries and flags of doubtful chunks")
+    segments: SegmentsConfig = field(SegmentsConfig(), "words to sentences; applied by publish, needs no engine")
+    run: RunConfig = field(RunConfig(), "how the work is cut into commits and tasks; changes no result")
+
+
+def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
+    """The configuration in the YAML file `path` (None: all defaults), with `section.key=value` overrides applied last.
+
+    Raises ConfigError for a missing file, bad YAML, an unknown key or a value that is not allowed.
+    """
+    values = _read_yaml(Path(path)) if path is not None else {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {override}: write it as section.key=value, for example vad.threshold=0.6")
+        _set(values, key.strip().split("."), yaml.safe_load(text), override)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(e) for e in error.errors())) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"configuration {path}: {error.strerror}; give --config the path of a YAML file such as conf/local.yaml") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"configuration {path} is not valid YAML: {error}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"configuration {path}: expected 'section: …' lines, found a {type(values).__name__}")
+    return values
+
+
+def _set(values: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
+    for key in keys[:-1]:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {override}: '{key}' has no keys below it")
+    values[keys[-1]] = value
+
+
+def _explain(error: Any) -> str:
+    """One line a person can act on, from one of pydantic's error records."""
+    path = [str(part) for part in error["loc"]]
+    if error["type"] != "extra_forbidden":
+        return f"configuration key '{'.'.join(path)}': {error['msg'].removeprefix('Value error, ')} (found {error['input']!r})"
+    siblings = _section_at(path[:-1]).model_fields
+    close = difflib.get_close_matches(path[-1], siblings, n=1, cutoff=0.5)
+    anywhere = [key for key, _, _ in _leaves(Config()) if key.split(".")[-1] == path[-1]]
+    nearest = ".".join([*path[:-1], close[0]]) if close else (anywhere[0] if anywhere else None)
+    hint = f"did you mean '{nearest}'?" if nearest else f"known keys here: {', '.join(siblings)}"
+    return f"unknown configuration key '{'.'.join(path)}': {hint}"
+
+
+def _section_at(path: Sequence[str]) -> Section:
+    section: Any = Config()
+    for key in path:
+        section = getattr(section, key)
+    return section  # type: ignore[no-any-return]
+
+
+def _leaves(section: Section, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value, info.description or ""
+
+
+def show_config(config: Config) -> str:
+    """The whole effective configuration as YAML that `load_config` reads back, with a comment above each field."""
+    lines: list[str] = []
+
+    def write(section: Section, indent: str) -> None:
+        for name, info in type(section).model_fields.items():
+            value = getattr(section, name)
+            lines.append(f"{indent}# {info.description}")
+            if isinstance(value, Section):
+                lines.append(f"{indent}{name}:")
+                write(value, indent + "  ")
+            else:
+                plain = list(value) if isinstance(value, tuple) else value
+                text = yaml.safe_dump(plain, default_flow_style=True, allow_unicode=True, width=10_000)
+                lines.append(f"{indent}{name}: {text.removesuffix(chr(10)).removesuffix('...').strip()}")
+
+    write(config, "")
+    return "\n".join(lines) + "\n"

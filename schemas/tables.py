@@ -1,0 +1,234 @@
+"""The Delta tables: every column with its type and its comment. To add a column, add it here and fill it where the table is written.
+
+Times are BIGINT milliseconds from the first sample of the recording's file. A value that is not known is null, never 0 and never ''.
+Types are Arrow's, since that is what the Python workers emit; Spark's are derived from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+TEXT, INT, BIGINT, DOUBLE, BOOLEAN = pa.string(), pa.int32(), pa.int64(), pa.float64(), pa.bool_()
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+FLAGS = pa.list_(TEXT)
+
+FLAGS_COMMENT = (
+    "what a person should look at: repetition, truncated, no_speech, low_confidence, language_mismatch, unaligned, "
+    "duration_mismatch (the file's header claims another length), damaged (decoding stopped early), incomplete (a chunk failed)"
+)
+
+WORD = pa.struct(
+    [
+        ("word", TEXT),
+        ("start_ms", BIGINT),
+        ("end_ms", BIGINT),
+        ("confidence", DOUBLE),
+        ("char_start", INT),
+        ("char_end", INT),
+    ]
+)
+FAILURE = pa.struct([("stage", TEXT), ("kind", TEXT), ("message", TEXT), ("transient", BOOLEAN)])
+CLOSING = pa.struct(
+    [
+        ("uri", TEXT),
+        ("metadata", pa.map_(TEXT, TEXT)),
+        ("source_key", TEXT),
+        ("duration_ms", BIGINT),
+        ("speech_ms", BIGINT),
+        ("chunk_count", INT),
+        ("continues", BOOLEAN),
+        ("header_duration_ms", BIGINT),
+        ("language", TEXT),
+        ("flags", FLAGS),
+        ("engine", TEXT),
+        ("model", TEXT),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """`key` identifies a row; `columns` are (name, Arrow type, comment) in order."""
+
+    name: str
+    comment: str
+    key: tuple[str, ...]
+    columns: tuple[tuple[str, pa.DataType, str], ...]
+
+    @property
+    def arrow(self) -> pa.Schema:
+        return pa.schema([pa.field(name, data_type) for name, data_type, _ in self.columns])
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _, _ in self.columns]
+
+
+def to_batch(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
+    """Rows as one Arrow batch with exactly `schema`'s columns in its order (Spark binds Arrow columns by position); a missing key is null.
+
+    Raises KeyError for a row with a key that the schema lacks.
+    """
+    rows = list(rows)
+    for row in rows:
+        if unknown := row.keys() - set(schema.names):
+            raise KeyError(f"row has columns {sorted(unknown)} that the schema {schema.names} lacks")
+    return pa.RecordBatch.from_arrays(
+        [pa.array([row.get(field.name) for row in rows], type=field.type) for field in schema], schema=schema
+    )
+
+
+_AUDIO_ID = ("audio_id", TEXT, "the recording: the manifest's audio_id, else a hash of its uri")
+_RUN_KEY = ("run_key", TEXT, "hash of everything that can change the text: engine, model, VAD, packing, aligners, and the recording's source")
+_RUN_ID = ("run_id", TEXT, "the run of the job that made this row; sorts by time")
+_CHANNEL = ("channel", INT, "0-based audio channel if the channels were transcribed apart; null for their mix")
+_SPEAKER = ("speaker", TEXT, "who speaks: 'channel-0', … if the channels were transcribed apart, else null")
+_LANGUAGE = ("language", TEXT, "ISO 639 code: en, zh, yue, …")
+_CONFIDENCE = ("confidence", DOUBLE, "0 to 1: mean probability of the words' tokens, weighted by the words' duration")
+
+CHUNKS = Table(
+    "chunks",
+    "A stretch of one recording that was sent to the engine; the only table that costs engine time. Everything else is derived from it. "
+    "One more row a part, with closing set, says that the part is complete.",
+    ("audio_id", "run_key", "part_index", "channel", "chunk_index", "run_id"),
+    (
+        _AUDIO_ID,
+        _RUN_KEY,
+        ("part_index", INT, "0-based part of a very long recording; 0 for all others"),
+        _CHANNEL,
+        ("chunk_index", INT, "0-based, in order of time within part and channel; -1 on the closing row"),
+        ("start_ms", BIGINT, "where the chunk starts"),
+        ("end_ms", BIGINT, "where the chunk ends"),
+        ("text", TEXT, "what was said; null if nothing was"),
+        _LANGUAGE,
+        ("language_source", TEXT, "'given' by manifest or configuration, or 'detected'"),
+        ("words", pa.list_(WORD), "the words of text in order, times from the start of the file, offsets into this text"),
+        ("token_count", INT, "tokens the engine generated"),
+        ("mean_logprob", DOUBLE, "mean natural logarithm of the tokens' probability"),
+        ("no_speech_probability", DOUBLE, "the engine's own probability that nothing was said, where it has one"),
+        ("aligner", TEXT, "what timed the words: sphinx, recognizer, …; null if nothing did"),
+        ("flags", FLAGS, FLAGS_COMMENT),
+        ("error", FAILURE, "why this chunk, or on the closing row the whole part, could not be done"),
+        ("closing", CLOSING, "only on the row that closes a part: the source, what was decoded of it, and the number of chunks"),
+        _RUN_ID,
+        ("created_at", TIMESTAMP, "when the row was made"),
+    ),
+)
+
+RECORDINGS = Table(
+    "recordings",
+    "One recording, with its whole transcript. A row appears here after its segments and words are complete.",
+    ("audio_id",),
+    (
+        _AUDIO_ID,
+        ("uri", TEXT, "where the recording lies; null if the manifest brought its bytes"),
+        ("status", TEXT, "ok, no_speech, or failed (see the table failures)"),
+        ("text", TEXT, "the whole transcript; words.char_start and char_end count in it"),
+        _LANGUAGE,
+        ("language_source", TEXT, "'given' by manifest or configuration, or 'detected'"),
+        ("duration_ms", BIGINT, "length of what was decoded"),
+        ("speech_ms", BIGINT, "length of the speech found by VAD, summed over channels"),
+        ("word_count", INT, "number of rows in words"),
+        _CONFIDENCE,
+        ("flags", FLAGS, FLAGS_COMMENT),
+        ("engine", TEXT, "recognizer"),
+        ("model", TEXT, "model and revision of the recognizer"),
+        ("aligner", TEXT, "what timed the words, most used first, as in 'sphinx,recognizer'"),
+        _RUN_KEY,
+        ("source_key", TEXT, "hash of what the manifest says of the source; when it changes, the recording is transcribed again"),
+        _RUN_ID,
+        ("transcribed_at", TIMESTAMP, "when its last chunk was made"),
+        ("metadata", pa.map_(TEXT, TEXT), "the manifest's other columns"),
+    ),
+)
+
+SEGMENTS = Table(
+    "segments",
+    "A sentence or a speaker's turn, as a subtitle would show it.",
+    ("audio_id", "run_key", "segment_index"),
+    (
+        _AUDIO_ID,
+        _RUN_KEY,
+        ("segment_index", INT, "0-based, in order of time"),
+        ("start_ms", BIGINT, "start of its first word, else of its chunk"),
+        ("end_ms", BIGINT, "end of its last word, else of its chunk"),
+        ("text", TEXT, "its text, a part of recordings.text"),
+        _LANGUAGE,
+        _SPEAKER,
+        _CHANNEL,
+        _CONFIDENCE,
+    ),
+)
+
+WORDS = Table(
+    "words",
+    "One word with its punctuation; a character in Chinese and Cantonese.",
+    ("audio_id", "run_key", "word_index"),
+    (
+        _AUDIO_ID,
+        _RUN_KEY,
+        ("word_index", INT, "0-based, in the order of recordings.text"),
+        ("word", TEXT, "substring(recordings.text, char_start + 1, char_end - char_start)"),
+        ("start_ms", BIGINT, "where the word starts; null if it could not be timed"),
+        ("end_ms", BIGINT, "where the word ends; null if it could not be timed"),
+        ("confidence", DOUBLE, "0 to 1: mean probability of the word's tokens"),
+        _SPEAKER,
+        _CHANNEL,
+        ("segment_index", INT, "the segment that holds the word"),
+        ("char_start", INT, "0-based offset of its first character in recordings.text"),
+        ("char_end", INT, "offset after its last character"),
+    ),
+)
+
+FAILURES = Table(
+    "failures",
+    "A recording or chunk that could not be done, and what to do about it.",
+    ("audio_id", "stage", "part_index", "channel", "chunk_index"),
+    (
+        _AUDIO_ID,
+        _RUN_KEY,
+        ("uri", TEXT, "where the recording lies"),
+        ("stage", TEXT, "fetch, decode, vad, recognize or align"),
+        ("part_index", INT, "the part, as in chunks"),
+        _CHANNEL,
+        ("chunk_index", INT, "the chunk; null if the whole recording or part failed"),
+        ("kind", TEXT, "missing, forbidden, timeout, network, empty, corrupt, no_audio, …"),
+        ("message", TEXT, "what failed and what to do, for a person"),
+        ("transient", BOOLEAN, "true if it may pass: the next run tries again by itself"),
+        ("attempts", INT, "runs that tried and failed so"),
+        _RUN_ID,
+        ("at", TIMESTAMP, "when it failed last"),
+    ),
+)
+
+RUNS = Table(
+    "runs",
+    "A run of the job, also a failed one. A run that found nothing to do leaves no row.",
+    ("run_id",),
+    (
+        _RUN_ID,
+        ("status", TEXT, "ok or failed"),
+        ("error", TEXT, "why the run failed"),
+        ("started_at", TIMESTAMP, "when it began"),
+        ("ended_at", TIMESTAMP, "when it ended"),
+        ("wall_seconds", DOUBLE, "from start to end, set-up of Spark not counted"),
+        ("recordings", BIGINT, "recordings committed"),
+        ("failed", BIGINT, "of these, how many failed"),
+        ("audio_hours", DOUBLE, "audio decoded and committed"),
+        ("speech_hours", DOUBLE, "of it, speech"),
+        ("times_real_time", DOUBLE, "audio seconds a wall second"),
+        ("stage_seconds", pa.map_(TEXT, DOUBLE), "seconds in fetch, decode, vad, load, recognize, align, and wait (the engine waiting for audio), summed over tasks"),
+        ("batches", BIGINT, "batches given to the engine"),
+        ("batch_fill", DOUBLE, "audio seconds in batches / seconds after padding to the longest clip"),
+        ("second_tries", BIGINT, "chunks recognized again by halves"),
+        ("retries", BIGINT, "tasks that Spark had to start again"),
+        ("versions", pa.map_(TEXT, TEXT), "lakescribe and the packages that matter"),
+        ("config", TEXT, "the whole effective configuration as YAML"),
+    ),
+)
+
+ALL = (CHUNKS, RECORDINGS, SEGMENTS, WORDS, FAILURES, RUNS)
