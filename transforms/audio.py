@@ -1,0 +1,180 @@
+"""A fetched recording → blocks of 16 kHz float32, streamed: nothing here ever holds a whole recording.
+
+libsndfile decodes what it can (WAV, FLAC, MP3, Ogg, AIFF, …: the fastest), FFmpeg through PyAV everything else, video files included.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.config import SAMPLE_RATE_HZ
+from transforms.errors import RecordingError
+from transforms.fetch import Source
+
+Block = NDArray[np.float32]
+"""Shape (channels, samples), contiguous, in [-1, 1]."""
+
+_RATES_HZ = (1_000, 768_000)
+_MAX_CHANNELS = 64
+_EXACT_SEEK = {"WAV", "WAVEX", "W64", "RF64", "FLAC", "AIFF", "CAF", "AU", "NIST"}
+_SEEK_MARGIN_S = 1
+"""Decoding starts this much early, so that the resampler has settled when the wanted stretch begins."""
+
+
+@dataclass
+class DecodeReport:
+    """What was learnt while decoding: `read_samples` at 16 kHz from the file's start, what the header claimed, and the first damage met."""
+
+    read_samples: int = 0
+    header_duration_ms: int | None = None
+    damage: str | None = None
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A file being decoded: (samples, channels) float32 blocks at `rate_hz`, the first `skipped_s` seconds left out."""
+
+    rate_hz: int
+    channels: int
+    header_duration_ms: int | None
+    skipped_s: int
+    blocks: Iterator[NDArray[np.float32]]
+
+
+def read_audio(
+    source: Source, name: str, channels: Literal["mix", "split"], report: DecodeReport, *, block_s: float, start_ms: int = 0, end_ms: int | None = None
+) -> Iterator[Block]:
+    """Blocks at 16 kHz of the stretch [start_ms, end_ms) of the file, in order; one channel for 'mix' (the mean), all for 'split'.
+
+    The first block starts at sample start_ms * 16. A file that breaks off is read as far as it goes, and `report.damage` says so.
+    Raises RecordingError with stage 'decode' if nothing can be read. `name` is for messages.
+    """
+    with _opened(source, name, report, block_s, max(0, start_ms // 1000 - _SEEK_MARGIN_S)) as opened:
+        report.header_duration_ms = opened.header_duration_ms
+        position = opened.skipped_s * SAMPLE_RATE_HZ
+        first, last = start_ms * SAMPLE_RATE_HZ // 1000, None if end_ms is None else end_ms * SAMPLE_RATE_HZ // 1000
+        for block in _resampled(opened, channels):
+            begin, position = position, position + block.shape[1]
+            report.read_samples = position if last is None else min(position, last)
+            wanted = block[:, max(0, first - begin) : None if last is None else max(0, last - begin)]
+            if wanted.shape[1]:
+                yield np.ascontiguousarray(wanted)
+            if last is not None and position >= last:
+                return
+    if report.read_samples == 0:
+        detail = f" ({report.damage})" if report.damage else ""
+        raise RecordingError("decode", "no_audio", f"{name} holds no audio sample{detail}; record or export it again")
+
+
+def _resampled(opened: _Opened, channels: str) -> Iterator[Block]:
+    import soxr
+
+    width = opened.channels if channels == "split" else 1
+    stream = soxr.ResampleStream(opened.rate_hz, SAMPLE_RATE_HZ, width, dtype="float32") if opened.rate_hz != SAMPLE_RATE_HZ else None
+    for block in opened.blocks:
+        block = np.clip(np.nan_to_num(block, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
+        kept = block if channels == "split" else block.mean(axis=1, keepdims=True, dtype=np.float32)
+        yield (kept if stream is None else stream.resample_chunk(kept)).T
+    if stream is not None:
+        yield stream.resample_chunk(np.zeros((0, width), dtype=np.float32), last=True).T
+
+
+@contextmanager
+def _opened(source: Source, name: str, report: DecodeReport, block_s: float, start_s: int) -> Iterator[_Opened]:
+    import soundfile
+
+    try:
+        file = soundfile.SoundFile(source if isinstance(source, io.BytesIO) else str(source))
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: a headerless .raw, which needs a format
+        if isinstance(source, io.BytesIO):
+            source.seek(0)
+        with _opened_by_ffmpeg(source, name, report) as opened:
+            yield opened
+        return
+    with file:
+        _check_header(name, file.samplerate, file.channels)
+        skipped_s = 0
+        if start_s and file.format in _EXACT_SEEK and start_s * file.samplerate < file.frames:
+            file.seek(start_s * file.samplerate)
+            skipped_s = start_s
+        claimed_ms = file.frames * 1000 // file.samplerate if 0 < file.frames < 2**62 else None
+        yield _Opened(file.samplerate, file.channels, claimed_ms, skipped_s, _sndfile_blocks(file, block_s, report))
+
+
+def _sndfile_blocks(file: Any, block_s: float, report: DecodeReport) -> Iterator[NDArray[np.float32]]:
+    import soundfile
+
+    frames = max(1, int(block_s * file.samplerate))
+    while True:
+        try:
+            block = file.read(frames, dtype="float32", always_2d=True)
+        except (soundfile.LibsndfileError, RuntimeError) as error:
+            report.damage = str(error)
+            return
+        if not len(block):
+            return
+        yield block
+
+
+def _check_header(name: str, rate_hz: int, channels: int) -> None:
+    low, high = _RATES_HZ
+    if not low <= rate_hz <= high:
+        raise RecordingError("decode", "bad_header", f"{name} claims a sample rate of {rate_hz:,} Hz, which no recorder uses; export it again")
+    if not 1 <= channels <= _MAX_CHANNELS:
+        raise RecordingError("decode", "bad_header", f"{name} claims {channels:,} channels; {_MAX_CHANNELS} at most are read")
+
+
+@contextmanager
+def _opened_by_ffmpeg(source: Source, name: str, report: DecodeReport) -> Iterator[_Opened]:
+    import av
+
+    try:
+        container = av.open(source if isinstance(source, io.BytesIO) else str(source), metadata_errors="ignore")
+    except (av.FFmpegError, OSError, ValueError, IndexError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        message = f"{name} is not a readable audio or video file ({reason}); check that the copy is complete, or convert it to WAV"
+        raise RecordingError("decode", "corrupt", message) from error
+    with container:
+        if not container.streams.audio:
+            raise RecordingError("decode", "no_audio", f"{name} has no audio track; take it out of the manifest")
+        stream = container.streams.audio[0]
+        if stream.codec_context is None or not stream.rate:
+            raise RecordingError("decode", "corrupt", f"{name}: its audio track cannot be decoded; check that the copy is complete, or convert it to WAV")
+        _check_header(name, stream.rate, stream.channels)
+        seconds = float(stream.duration * stream.time_base) if stream.duration else (container.duration or 0) / av.time_base
+        claimed_ms = round(seconds * 1000) if seconds > 0 else None
+        yield _Opened(stream.rate, stream.channels, claimed_ms, 0, _ffmpeg_blocks(container, stream, report))
+
+
+def _ffmpeg_blocks(container: Any, stream: Any, report: DecodeReport) -> Iterator[NDArray[np.float32]]:
+    """About a second at a time; a packet that cannot be decoded is skipped and noted, as players do."""
+    import av
+
+    resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
+    waiting: list[NDArray[np.float32]] = []
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+            frames = packet.decode() if packet is not None else []
+        except (av.FFmpegError, ValueError, IndexError) as error:
+            report.damage = report.damage or str(error)
+            if isinstance(error, av.error.InvalidDataError):
+                continue
+            packet, frames = None, []
+        for frame in frames:
+            waiting.extend(converted.to_ndarray().T for converted in resampler.resample(frame))
+        if packet is None:
+            waiting.extend(converted.to_ndarray().T for converted in resampler.resample(None))
+        if waiting and (packet is None or sum(map(len, waiting)) >= stream.rate):
+            yield np.concatenate(waiting)
+            waiting = []
+        if packet is None:
+            return

@@ -1,0 +1,21 @@
+"""What can be wrong with one recording, as a value: it becomes a row, never the end of a task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RecordingError(Exception):
+    """One recording (or chunk) cannot be done.
+
+    `stage` is fetch, decode, vad, recognize or align; `kind` a short word to group by; `message` a sentence that says what to do;
+    `transient` is true if another try may succeed without anybody's help.
+    """
+
+    def __init__(self, stage: str, kind: str, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.stage, self.kind, self.message, self.transient = stage, kind, message, transient
+
+    def row(self) -> dict[str, Any]:
+        """As schemas.tables.FAILURE."""
+        return {"stage": self.stage, "kind": self.kind, "message": self.message, "transient": self.transient}
