@@ -1,0 +1,121 @@
+"""Recognize a batch so that one bad utterance costs only itself, and doubtful ones get a second try by halves."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from schemas.config import SAMPLE_RATE_HZ, RetryConfig
+from transforms.engines import EngineLost, Hypothesis, Recognizer, Token, Utterance, check_counts
+from transforms.errors import RecordingError
+from transforms.vad import quietest_sample
+from transforms.words import separator
+
+_COMPRESSION_RATIO = 2.4
+"""Whisper's own bound (its paper, section 4.5): text that zlib shrinks by more repeats itself."""
+_REPEATS = 6
+_LONGEST_PATTERN_WORDS = 20
+
+
+@dataclass
+class Tries:
+    second: int = 0
+    """Utterances that were recognized again by halves."""
+
+
+def recognize_all(recognizer: Recognizer, utterances: Sequence[Utterance], config: RetryConfig, tries: Tries) -> list[Hypothesis | RecordingError]:
+    """One result an utterance, in order. A loop or a truncation is tried again by halves, and flagged if that does not help.
+
+    Raises EngineLost if the engine cannot go on, even with one utterance at a time.
+    """
+    results = recognize_safely(recognizer, utterances)
+    for index, (utterance, result) in enumerate(zip(utterances, results, strict=True)):
+        if isinstance(result, Hypothesis) and (doubts := find_doubts(result)):
+            tries.second += 1
+            results[index] = _by_halves(recognizer, utterance, result, config) or replace(result, flags=(*result.flags, *doubts))
+    return results
+
+
+def recognize_safely(recognizer: Recognizer, utterances: Sequence[Utterance]) -> list[Hypothesis | RecordingError]:
+    """As the recognizer's `recognize`, but out of memory halves the batch, and an utterance that raises gets its error as its result."""
+    try:
+        found = recognizer.recognize(utterances)
+    except EngineLost:
+        raise
+    except MemoryError as error:
+        if len(utterances) == 1:
+            raise EngineLost(f"out of memory with one utterance of {len(utterances[0].samples) / SAMPLE_RATE_HZ:.1f} s") from error
+        half = len(utterances) // 2
+        return recognize_safely(recognizer, utterances[:half]) + recognize_safely(recognizer, utterances[half:])
+    except Exception as error:  # whose fault it is shows when each utterance goes alone
+        if len(utterances) == 1:
+            message = f"the recognizer failed: {type(error).__name__}: {error}; listen to this stretch, then try --reprocess failed"
+            return [RecordingError("recognize", type(error).__name__, message)]
+        return [result for utterance in utterances for result in recognize_safely(recognizer, [utterance])]
+    check_counts("the recognizer", len(utterances), len(found))
+    return list(found)
+
+
+def find_doubts(hypothesis: Hypothesis) -> tuple[str, ...]:
+    """The flags 'truncated' and 'repetition', as far as the hypothesis earns them."""
+    found = ["truncated"] if hypothesis.finish == "length" else []
+    if repeats_itself(hypothesis.text):
+        found.append("repetition")
+    return tuple(found)
+
+
+def repeats_itself(text: str) -> bool:
+    """True if the text compresses better than speech does, or says one pattern of up to 20 words (or of one character) six times in a row."""
+    data = text.encode()
+    if len(data) / len(zlib.compress(data)) > _COMPRESSION_RATIO:
+        return True
+    words = text.casefold().split()
+    units = words if len(words) > 1 else list(text)
+    for length in range(1, _LONGEST_PATTERN_WORDS + 1):
+        run = 0
+        for index in range(length, len(units)):
+            run = run + 1 if units[index] == units[index - length] else 0
+            if run >= length * (_REPEATS - 1):
+                return True
+    return False
+
+
+def _by_halves(recognizer: Recognizer, utterance: Utterance, first: Hypothesis, config: RetryConfig) -> Hypothesis | None:
+    """The hypotheses of the two halves, cut at the quietest point of the middle, as one; None if a half fails or is too short."""
+    samples = utterance.samples
+    if len(samples) < max(1, config.min_audio_ms) * SAMPLE_RATE_HZ // 1000:
+        return None
+    cut = quietest_sample(samples, len(samples) // 4, -(-len(samples) * 3 // 4))
+    halves = [replace(utterance, samples=part, language=first.language) for part in (samples[:cut].copy(), samples[cut:].copy())]
+    left, right = recognize_safely(recognizer, halves)
+    if isinstance(left, RecordingError) or isinstance(right, RecordingError):
+        return None
+    doubts = {doubt for half in (left, right) for doubt in find_doubts(half)}
+    return _joined(left, right, cut * 1000 // SAMPLE_RATE_HZ, first, tuple(sorted(doubts)))
+
+
+def _joined(left: Hypothesis, right: Hypothesis, offset_ms: int, first: Hypothesis, flags: tuple[str, ...]) -> Hypothesis:
+    lead = left.text + separator(left.text, right.text)
+    shifted = tuple(
+        Token(
+            token.char_start + len(lead),
+            token.char_end + len(lead),
+            token.probability,
+            None if token.start_ms is None else token.start_ms + offset_ms,
+            None if token.end_ms is None else token.end_ms + offset_ms,
+        )
+        for token in right.tokens
+    )
+    count = left.token_count + right.token_count
+    logprobs = [(half.mean_logprob, half.token_count) for half in (left, right) if half.mean_logprob is not None]
+    weight = sum(tokens for _, tokens in logprobs)
+    return replace(
+        first,
+        text=lead + right.text,
+        tokens=left.tokens + shifted,
+        token_count=count,
+        mean_logprob=sum(value * tokens for value, tokens in logprobs) / weight if weight else first.mean_logprob,
+        finish="length" if "length" in (left.finish, right.finish) else "stop",
+        flags=(*first.flags, *flags),
+    )
