@@ -1,0 +1,32 @@
+"""What the commands share: the configuration's arguments, and errors told as one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from schemas.config import Config, ConfigError, load_config
+from transforms.errors import RecordingError
+from transforms.manifest import ManifestError
+from transforms.spark import NoJava
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", help="YAML file, for example conf/local.yaml; without it all defaults")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key, for example vad.threshold=0.6")
+
+
+def load_arguments_config(options: argparse.Namespace) -> Config:
+    return load_config(options.config, options.set)
+
+
+@contextmanager
+def exit_with_reason() -> Iterator[None]:
+    """Turns an error that a person can mend into its message and exit status 2; all others keep their trace."""
+    try:
+        yield
+    except (ConfigError, ManifestError, NoJava, RecordingError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

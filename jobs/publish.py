@@ -1,0 +1,34 @@
+"""Make the public tables again from chunks, no engine needed:  python -m jobs.publish --config conf/local.yaml --tables ./lakehouse"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+if not __package__:  # spark-submit puts this folder on the path, not the project's root
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_config
+from transforms.publish import complete_takes, delete_stale, publish
+from transforms.spark import session
+from transforms.tables import Tables
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="jobs.publish", description=__doc__)
+    add_config_arguments(parser)
+    parser.add_argument("--tables", required=True, help="where the Delta tables are: a path or uri, or catalog.schema")
+    parser.add_argument("--verbose", action="store_true", help="let Spark talk")
+    options = parser.parse_args(arguments)
+    with exit_with_reason():
+        config = load_arguments_config(options)
+        tables = Tables(session(options.verbose), options.tables)
+        takes = complete_takes(tables)
+        publish(tables, takes, config)
+        delete_stale(tables)
+    print(f"{options.tables}: {len(takes)} recordings published from chunks", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

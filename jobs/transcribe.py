@@ -1,0 +1,53 @@
+"""Transcribe a manifest into Delta tables:  python -m jobs.transcribe --config conf/local.yaml --manifest calls.parquet --tables ./lakehouse"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+if not __package__:  # spark-submit puts this folder on the path, not the project's root; --py-files brings it on a cluster
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_config
+from schemas.config import show_config
+from transforms.job import transcribe
+from transforms.spark import session
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="jobs.transcribe", description=__doc__)
+    add_config_arguments(parser)
+    parser.add_argument("--manifest", help="Parquet with a column uri (see python -m jobs.manifest)")
+    parser.add_argument("--tables", help="a path or uri for the Delta tables, or catalog.schema")
+    parser.add_argument(
+        "--reprocess",
+        nargs="?",
+        const="changed",
+        default="no",
+        choices=["no", "changed", "failed", "all"],
+        help="also do again what another configuration made (changed, the default), what failed for good (failed), or everything (all)",
+    )
+    parser.add_argument("--show-config", action="store_true", help="print the whole effective configuration and stop")
+    parser.add_argument("--verbose", action="store_true", help="let Spark talk")
+    options = parser.parse_args(arguments)
+    with exit_with_reason():
+        config = load_arguments_config(options)
+        if options.show_config:
+            print(show_config(config), end="")
+            return
+        if not options.manifest or not options.tables:
+            parser.error("--manifest and --tables are needed")
+        summary = transcribe(session(options.verbose), config, options.manifest, options.tables, options.reprocess)
+    if summary.run_id is None:
+        print(f"nothing to do: {summary.skipped} recordings are up to date", file=sys.stderr)
+    else:
+        print(
+            f"run {summary.run_id}: {summary.recordings} recordings ({summary.failed} failed, {summary.skipped} up to date before), "
+            f"{summary.audio_s / 3600:.2f} h of audio in {summary.wall_s:.0f} s, {summary.audio_s / summary.wall_s:.1f}x real time",
+            file=sys.stderr,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Chunks → segments, words, failures, then recordings. Plain DataFrame code that asks no engine; every step can be repeated without harm.
+
+The order is what keeps readers safe: a transcript's segments and words are there before its row in recordings points to them by run_key,
+and those of the transcript it replaces go last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.storagelevel import StorageLevel
+
+from schemas.config import Config, SegmentsConfig
+from schemas.tables import CHUNKS, FAILURES, RECORDINGS, SEGMENTS, WORDS, to_batch
+from transforms.tables import Tables, Take
+from transforms.transcript import assemble
+
+_TAKES_AT_ONCE = 20_000
+_NESTED = (SEGMENTS, WORDS, FAILURES)
+TRANSCRIPTS = pa.schema([*RECORDINGS.arrow, *(pa.field(table.name, pa.list_(pa.struct(list(table.arrow)))) for table in _NESTED)])
+"""A row of recordings with its rows of the other tables, as `assemble` returns it."""
+
+
+def publish(tables: Tables, takes: Sequence[Take], config: Config) -> None:
+    """Makes the public tables show `takes`, each of them complete in chunks."""
+    for first in range(0, len(takes), _TAKES_AT_ONCE):
+        _publish(tables, takes[first : first + _TAKES_AT_ONCE], config)
+
+
+def complete_takes(tables: Tables) -> list[Take]:
+    """What `publish` can show of all recordings: the take that recordings shows now, else the latest complete one."""
+    closings = tables.read(CHUNKS).where("closing is not null").select("audio_id", "run_key", "run_id", "part_index", "closing.continues")
+    parts = closings.groupBy("audio_id", "run_key").agg(
+        F.min(F.when(~F.col("continues"), F.col("part_index"))).alias("last_part"),
+        F.collect_set("part_index").alias("parts"),
+        F.max("run_id").alias("run_id"),
+    )
+    complete = parts.where(F.size(F.filter("parts", lambda part: part <= F.col("last_part"))) == F.col("last_part") + 1)
+    shown = tables.read(RECORDINGS).select("audio_id", F.col("run_key").alias("shown_key"))
+    ranked = complete.join(shown, "audio_id", "left").withColumn("rank", F.struct(F.col("run_key") == F.col("shown_key"), "run_id"))
+    best = ranked.groupBy("audio_id").agg(F.max_by("run_key", "rank").alias("run_key")).orderBy("audio_id")
+    return [(row.audio_id, row.run_key) for row in best.collect()]
+
+
+def _publish(tables: Tables, takes: Sequence[Take], config: Config) -> None:
+    ids, keys = (pa.array(list(column), pa.string()) for column in zip(*takes, strict=True))
+    listed = tables.spark.createDataFrame(pa.table({"audio_id": ids, "run_key": keys}))
+    chunks = tables.read(CHUNKS).join(F.broadcast(listed), ["audio_id", "run_key"], "left_semi").select(CHUNKS.names)
+    grouped = chunks.groupBy("audio_id", "run_key").applyInArrow(_assembler(config.segments), from_arrow_schema(TRANSCRIPTS))
+    transcripts = grouped.persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        recordings = transcripts.select(RECORDINGS.names)
+        shown = tables.read(RECORDINGS).join(F.broadcast(listed.select("audio_id")), "audio_id", "left_semi")
+        replaces = shown.limit(1).count() > 0
+        tables.replace(SEGMENTS, _rows(transcripts, SEGMENTS.name), takes)
+        tables.replace(WORDS, _rows(transcripts, WORDS.name), takes)
+        _publish_failures(tables, transcripts, recordings)
+        tables.upsert(RECORDINGS, recordings, RECORDINGS.key)
+        if replaces:
+            delete_stale(tables, listed.select("audio_id"))
+    finally:
+        transcripts.unpersist()
+
+
+def _assembler(config: SegmentsConfig) -> Callable[[pa.Table], pa.Table]:
+    def assemble_take(chunks: pa.Table) -> pa.Table:
+        rows = chunks.to_pylist(maps_as_pydicts="lossy")
+        return pa.Table.from_batches([to_batch([assemble(rows, config)], TRANSCRIPTS)])
+
+    return assemble_take
+
+
+def _rows(transcripts: DataFrame, name: str) -> DataFrame:
+    return transcripts.select(F.explode(name).alias("row")).select("row.*")
+
+
+def _publish_failures(tables: Tables, transcripts: DataFrame, recordings: DataFrame) -> None:
+    failures = _rows(transcripts, FAILURES.name)
+    if failures.limit(1).count():
+        # The same run published twice is still one attempt.
+        tables.upsert(FAILURES, failures, FAILURES.key, update={"attempts": "t.attempts + 1"}, only_if="t.run_id <> s.run_id")
+    done = recordings.select("audio_id", "run_id")
+    tables.delete_matching(FAILURES, done, "t.audio_id = s.audio_id AND t.run_id <> s.run_id")
+
+
+def delete_stale(tables: Tables, among: DataFrame | None = None) -> None:
+    """Deletes segments and words that recordings does not show, and parts of chunks that a later run made again, as a repeated or interrupted
+    run leaves them; of all recordings, or of the audio_ids in `among`. No commit if there are none.
+    """
+    shown = tables.read(RECORDINGS).select("audio_id", "run_key")
+    closings = tables.read(CHUNKS).where("closing is not null").select("audio_id", "run_key", "part_index", "run_id")
+    if among is not None:
+        shown, closings = (rows.join(F.broadcast(among), "audio_id", "left_semi") for rows in (shown, closings))
+    for table in (WORDS, SEGMENTS):
+        tables.delete_matching(table, shown, "t.audio_id = s.audio_id AND t.run_key <> s.run_key")
+    doubled = closings.groupBy("audio_id", "run_key", "part_index").agg(F.max("run_id").alias("run_id"), F.count("*").alias("runs")).where("runs > 1")
+    same_part = "t.audio_id = s.audio_id AND t.run_key = s.run_key AND t.part_index = s.part_index"
+    tables.delete_matching(CHUNKS, doubled, f"{same_part} AND t.run_id < s.run_id")

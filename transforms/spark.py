@@ -1,0 +1,53 @@
+"""The Spark session: spark-submit's own if it started us, else a local one with the settings of conf/spark-local.conf."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+LOCAL_CONF = Path(__file__).resolve().parent.parent / "conf" / "spark-local.conf"
+_MIN_JAVA = 17
+
+
+class NoJava(RuntimeError):
+    """Java is missing or too old; the message says how to install it."""
+
+
+def session(verbose: bool = False) -> SparkSession:
+    """Quiet unless `verbose`. Raises NoJava before Spark could fail in its own words."""
+    builder = SparkSession.builder.appName("lakescribe")
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not started by spark-submit
+        check_java()
+        for key, value in read_conf(LOCAL_CONF).items():
+            builder = builder.config(key, value)
+        builder = builder.config("spark.log.level", "WARN" if verbose else "ERROR")
+        # Python workers start as python3 from the PATH otherwise, which need not be this environment.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        root = str(LOCAL_CONF.parent.parent)
+        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]))
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("WARN" if verbose else "ERROR")
+    return spark
+
+
+def read_conf(path: Path) -> dict[str, str]:
+    """A Spark properties file: 'key value' lines, # comments."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    pairs = [line.split(None, 1) for line in lines if line and not line.startswith("#")]
+    return {key: value for key, value in pairs}
+
+
+def check_java() -> None:
+    java = str(Path(os.environ["JAVA_HOME"]) / "bin" / "java") if os.environ.get("JAVA_HOME") else shutil.which("java")
+    install = "install it with 'sudo apt-get install openjdk-17-jre-headless' (Debian, Ubuntu) or 'brew install openjdk@17' (macOS)"
+    if java is None:
+        raise NoJava(f"Spark needs Java {_MIN_JAVA} or newer and there is none; {install}")
+    text = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    major = text.partition('version "')[2].partition('"')[0].split(".")[0]
+    if not major.isdigit() or int(major) < _MIN_JAVA:
+        raise NoJava(f"Spark needs Java {_MIN_JAVA} or newer and {java} is {text.splitlines()[0] if text else 'none'}; {install}")

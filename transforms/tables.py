@@ -1,0 +1,105 @@
+"""Where the tables live, and the few ways in which they are written: the only file that knows Delta.
+
+`root` is a path or uri (`./lakehouse`, `s3://bucket/speech`: tables at root/words, …) or a name in a catalog (`main.speech`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from delta.tables import DeltaTable
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_type
+
+from schemas.tables import ALL, Table
+
+Take = tuple[str, str]
+"""(audio_id, run_key): one recording, transcribed in one way."""
+
+_CATALOG_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*){0,1}$")
+_PROPERTIES = {
+    # Readers other than Spark (delta-rs, DuckDB) open the tables as long as these stay off.
+    "delta.enableDeletionVectors": "false",
+    "delta.columnMapping.mode": "none",
+}
+
+
+class Tables:
+    def __init__(self, spark: SparkSession, root: str) -> None:
+        self.spark = spark
+        self.in_catalog = bool(_CATALOG_NAME.match(root)) and not Path(root).exists()
+        self.root = root if self.in_catalog or "://" in root else str(Path(root).expanduser().resolve())
+
+    def identifier(self, table: Table) -> str:
+        """The table's name in SQL."""
+        return f"{self.root}.{table.name}" if self.in_catalog else f"delta.`{self._path(table)}`"
+
+    def _path(self, table: Table) -> str:
+        return f"{self.root.rstrip('/')}/{table.name}"
+
+    def create(self) -> None:
+        """Makes the tables that are missing; makes no commit if all are there."""
+        if self.in_catalog:
+            self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.root}")
+        for table in ALL:
+            if self.exists(table):
+                continue
+            builder = DeltaTable.createIfNotExists(self.spark)
+            builder = builder.tableName(self.identifier(table)) if self.in_catalog else builder.location(self._path(table))
+            for name, arrow_type, comment in table.columns:
+                builder = builder.addColumn(name, from_arrow_type(arrow_type), comment=comment)
+            for key, value in _PROPERTIES.items():
+                builder = builder.property(key, value)
+            builder.comment(table.comment).execute()
+
+    def exists(self, table: Table) -> bool:
+        if self.in_catalog:
+            return self.spark.catalog.tableExists(self.identifier(table))
+        try:
+            return DeltaTable.isDeltaTable(self.spark, self._path(table))
+        except AnalysisException:
+            return False
+
+    def read(self, table: Table) -> DataFrame:
+        return self.spark.table(self.identifier(table))
+
+    def append(self, table: Table, rows: DataFrame) -> None:
+        """One commit. `rows` has the table's columns by name; nothing but `create` decides their types."""
+        rows.select(table.names).write.format("delta").mode("append").insertInto(self.identifier(table))
+
+    def replace(self, table: Table, rows: DataFrame, takes: Sequence[Take]) -> None:
+        """Leaves exactly `rows` for the (audio_id, run_key) in `takes`, in one commit; a plain append if the table has none of them."""
+        rows = rows.select(table.names)
+        known = f"{_in('audio_id', (audio_id for audio_id, _ in takes))} AND {_in('run_key', (run_key for _, run_key in takes))}"
+        if self.read(table).where(known).limit(1).count():
+            writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", known)
+            writer.saveAsTable(self.identifier(table)) if self.in_catalog else writer.save(self._path(table))
+        else:
+            self.append(table, rows)
+
+    def upsert(self, table: Table, rows: DataFrame, key: Iterable[str], update: dict[str, str] | None = None, only_if: str | None = None) -> None:
+        """Updates the rows with the same key (null equals null), inserts the others; one commit. `update` overrides columns, by SQL over t and s."""
+        on = " AND ".join(f"t.{name} <=> s.{name}" for name in key)
+        values = {name: f"s.{name}" for name in table.names} | (update or {})
+        merge = self._delta(table).alias("t").merge(rows.select(table.names).alias("s"), on)
+        merge.whenMatchedUpdate(condition=only_if, set=values).whenNotMatchedInsertAll().execute()
+
+    def delete_matching(self, table: Table, others: DataFrame, on: str) -> None:
+        """Deletes the rows t of the table for which a row s of `others` fulfils the SQL condition `on`. No commit if there are none."""
+        target = self.read(table).alias("t")
+        if target.join(others.alias("s"), F.expr(on), "left_semi").limit(1).count():
+            self._delta(table).alias("t").merge(others.alias("s"), on).whenMatchedDelete().execute()
+
+    def _delta(self, table: Table) -> DeltaTable:
+        if self.in_catalog:
+            return DeltaTable.forName(self.spark, self.identifier(table))
+        return DeltaTable.forPath(self.spark, self._path(table))
+
+
+def _in(column: str, values: Iterable[str]) -> str:
+    listed = ", ".join("'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'" for value in sorted(set(values)))
+    return f"{column} IN ({listed})"
