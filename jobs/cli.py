@@ -15,7 +15,13 @@ from transforms.spark import NoJava
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", help="YAML file, for example conf/local.yaml; without it all defaults")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key, for example vad.threshold=0.6")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override one key, for example vad.threshold=0.6",
+    )
 
 
 def load_arguments_config(options: argparse.Namespace) -> Config:

@@ -13,7 +13,11 @@ from transforms.manifest import list_recordings
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="jobs.manifest", description=__doc__)
-    parser.add_argument("sources", nargs="+", help="files, folders, globs, uris (s3://, gs://, http://, …), or lists (CSV, TSV, JSONL, Parquet)")
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        help="files, folders, globs, uris (s3://, gs://, http://, …), or lists (CSV, TSV, JSONL, Parquet)",
+    )
     parser.add_argument("--out", required=True, help="the manifest to write (Parquet)")
     add_config_arguments(parser)
     options = parser.parse_args(arguments)

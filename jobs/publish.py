@@ -1,4 +1,4 @@
-"""Make the public tables again from chunks, no engine needed:  python -m jobs.publish --config conf/local.yaml --tables ./lakehouse"""
+"""Make the public tables again from chunks, no engine needed:  python -m jobs.publish --tables ./lakehouse"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transcribe a manifest into Delta tables:  python -m jobs.transcribe --config conf/local.yaml --manifest calls.parquet --tables ./lakehouse"""
+"""Transcribe a manifest into Delta tables:  python -m jobs.transcribe --manifest calls.parquet --tables ./lakehouse"""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-if not __package__:  # spark-submit puts this folder on the path, not the project's root; --py-files brings it on a cluster
+if (
+    not __package__
+):  # spark-submit puts this folder on the path, not the project's root; --py-files brings it on a cluster
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_config
@@ -26,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
         const="changed",
         default="no",
         choices=["no", "changed", "failed", "all"],
-        help="also do again what another configuration made (changed, the default), what failed for good (failed), or everything (all)",
+        help="do again what another configuration made (changed, the default), what failed for good, or everything",
     )
     parser.add_argument("--show-config", action="store_true", help="print the whole effective configuration and stop")
     parser.add_argument("--verbose", action="store_true", help="let Spark talk")
@@ -42,9 +44,10 @@ def main(arguments: list[str] | None = None) -> None:
     if summary.run_id is None:
         print(f"nothing to do: {summary.skipped} recordings are up to date", file=sys.stderr)
     else:
+        counts = f"{summary.recordings} recordings ({summary.failed} failed, {summary.skipped} up to date before)"
+        speed = f"{summary.audio_s / 3600:.2f} h of audio in {summary.wall_s:.0f} s"
         print(
-            f"run {summary.run_id}: {summary.recordings} recordings ({summary.failed} failed, {summary.skipped} up to date before), "
-            f"{summary.audio_s / 3600:.2f} h of audio in {summary.wall_s:.0f} s, {summary.audio_s / summary.wall_s:.1f}x real time",
+            f"run {summary.run_id}: {counts}, {speed}, {summary.audio_s / summary.wall_s:.1f}x real time",
             file=sys.stderr,
         )
 

@@ -1,7 +1,8 @@
 """The job's configuration: YAML in, a frozen typed model out.
 
-Every field says what it means and in which unit; `python -m jobs.transcribe --show-config` prints them all. Unknown keys are refused
-with the nearest valid one, wrong values with what is allowed. Spark's own settings are not here: they stay in `conf/*.conf`.
+Every field says what it means and in which unit; `python -m jobs.transcribe --show-config` prints them all. Unknown
+keys are refused with the nearest valid one, wrong values with what is allowed. Spark's own settings are not here: they
+stay in `conf/*.conf`.
 """
 
 from __future__ import annotations
@@ -32,18 +33,26 @@ def field(default: Any, meaning: str, **limits: Any) -> Any:
 
 class EngineConfig(Section):
     name: str = field("whisper", "recognizer: 'whisper', or 'module:Class' for one's own")
-    options: dict[str, Any] = field({}, "the recognizer's own options, checked by it; for whisper: model, beam_size, compute_type, …")
+    options: dict[str, Any] = field(
+        {}, "the recognizer's own options, checked by it; for whisper: model, beam_size, compute_type, …"
+    )
 
 
 class FetchConfig(Section):
     connect_timeout_s: float = field(10.0, "seconds to wait for a remote server to answer", gt=0)
     read_timeout_s: float = field(30.0, "seconds without a byte after which a download is given up", gt=0)
-    attempts: int = field(3, "tries for an error that may pass (network, throttling), before it becomes a failure row", ge=1)
-    storage_options: dict[str, dict[str, Any]] = field({}, "options for fsspec by protocol, as in {s3: {anon: true}}; credentials are better left to the environment")
+    attempts: int = field(
+        3, "tries for an error that may pass (network, throttling), before it becomes a failure row", ge=1
+    )
+    storage_options: dict[str, dict[str, Any]] = field(
+        {}, "options for fsspec by protocol, as in {s3: {anon: true}}; credentials are better left to the environment"
+    )
 
 
 class AudioConfig(Section):
-    channels: Literal["mix", "split"] = field("mix", "'mix' averages the channels, 'split' transcribes each by itself; the manifest's column wins")
+    channels: Literal["mix", "split"] = field(
+        "mix", "'mix' averages the channels, 'split' transcribes each by itself; the manifest's column wins"
+    )
     block_s: float = field(30.0, "seconds of audio decoded at a time; bounds memory, changes no result", gt=0, le=300)
 
 
@@ -64,7 +73,9 @@ class VadConfig(Section):
 class PackingConfig(Section):
     max_chunk_s: float = field(28.0, "longest stretch sent to the engine at once", ge=2, le=1200)
     max_gap_s: float = field(2.0, "a silence longer than this always ends a chunk", ge=0)
-    part_minutes: float = field(60.0, "a recording longer than this is several tasks, cut at the quietest point after each such length", gt=0)
+    part_minutes: float = field(
+        60.0, "a recording longer than this is several tasks, cut at the quietest point after each such length", gt=0
+    )
 
 
 class BatchingConfig(Section):
@@ -80,22 +91,31 @@ class RetryConfig(Section):
 
 
 class SegmentsConfig(Section):
-    max_chars: int = field(84, "longest segment in characters (two subtitle lines of 42), where punctuation or a pause allows", ge=10)
+    max_chars: int = field(
+        84, "longest segment in characters (two subtitle lines of 42), where punctuation or a pause allows", ge=10
+    )
     max_ms: int = field(7_000, "longest segment in milliseconds, where punctuation or a pause allows", ge=500)
     max_pause_ms: int = field(1_500, "a pause longer than this always ends a segment", ge=100)
 
 
 class RunConfig(Section):
     wave_audio_hours: float = field(10.0, "audio hours committed together: what a killed job may lose", gt=0)
-    waves_at_once: int = field(2, "waves in flight, so that the next starts while the last one's stragglers finish", ge=1, le=8)
+    waves_at_once: int = field(
+        2, "waves in flight, so that the next starts while the last one's stragglers finish", ge=1, le=8
+    )
     task_audio_minutes: float = field(15.0, "audio in one Spark task", gt=0)
     progress_s: float = field(5.0, "seconds between progress lines in a log", gt=0)
 
 
 class Config(Section):
     engine: EngineConfig = field(EngineConfig(), "what turns audio into text")
-    aligners: tuple[str, ...] = field(("sphinx", "recognizer"), "what times the words, in order of preference: 'sphinx', 'recognizer', 'module:Class'; [] for none")
-    language: str | None = field(None, "ISO 639 code of all recordings that name none in the manifest; null detects it, once a recording")
+    aligners: tuple[str, ...] = field(
+        ("sphinx", "recognizer"),
+        "what times the words, in order of preference: 'sphinx', 'recognizer', 'module:Class'; [] for none",
+    )
+    language: str | None = field(
+        None, "ISO 639 code of all recordings that name none in the manifest; null detects it, once a recording"
+    )
     context: str | None = field(None, "names and terms that the model should expect in every recording")
     fetch: FetchConfig = field(FetchConfig(), "opening local and remote files")
     audio: AudioConfig = field(AudioConfig(), "decoding")
@@ -128,7 +148,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"configuration {path}: {error.strerror}; give --config the path of a YAML file such as conf/local.yaml") from None
+        raise ConfigError(
+            f"configuration {path}: {error.strerror}; give --config the path of a YAML file such as conf/local.yaml"
+        ) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"configuration {path} is not valid YAML: {error}") from None
     if values is None:
@@ -150,7 +172,8 @@ def _explain(error: Any) -> str:
     """One line a person can act on, from one of pydantic's error records."""
     path = [str(part) for part in error["loc"]]
     if error["type"] != "extra_forbidden":
-        return f"configuration key '{'.'.join(path)}': {error['msg'].removeprefix('Value error, ')} (found {error['input']!r})"
+        reason = error["msg"].removeprefix("Value error, ")
+        return f"configuration key '{'.'.join(path)}': {reason} (found {error['input']!r})"
     siblings = _section_at(path[:-1]).model_fields
     close = difflib.get_close_matches(path[-1], siblings, n=1, cutoff=0.5)
     anywhere = [key for key, _, _ in _leaves(Config()) if key.split(".")[-1] == path[-1]]

@@ -1,7 +1,8 @@
-"""The Delta tables: every column with its type and its comment. To add a column, add it here and fill it where the table is written.
+"""The Delta tables: every column with its type and its comment. To add a column, add it here and fill it where the
+table is written.
 
-Times are BIGINT milliseconds from the first sample of the recording's file. A value that is not known is null, never 0 and never ''.
-Types are Arrow's, since that is what the Python workers emit; Spark's are derived from them.
+Times are BIGINT milliseconds from the first sample of the recording's file. A value that is not known is null, never 0
+and never ''. Types are Arrow's, since that is what the Python workers emit; Spark's are derived from them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ FLAGS = pa.list_(TEXT)
 
 FLAGS_COMMENT = (
     "what a person should look at: repetition, truncated, no_speech, low_confidence, language_mismatch, unaligned, "
-    "duration_mismatch (the file's header claims another length), damaged (decoding stopped early), incomplete (a chunk failed)"
+    "duration_mismatch (the file's header claims another length), damaged (a part could not be decoded), "
+    "incomplete (a chunk failed)"
 )
 
 WORD = pa.struct(
@@ -69,7 +71,8 @@ class Table:
 
 
 def to_batch(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
-    """Rows as one Arrow batch with exactly `schema`'s columns in its order (Spark binds Arrow columns by position); a missing key is null.
+    """Rows as one Arrow batch with exactly `schema`'s columns in its order (Spark binds Arrow columns by position); a
+    missing key is null.
 
     Raises KeyError for a row with a key that the schema lacks.
     """
@@ -83,7 +86,11 @@ def to_batch(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordB
 
 
 _AUDIO_ID = ("audio_id", TEXT, "the recording: the manifest's audio_id, else a hash of its uri")
-_RUN_KEY = ("run_key", TEXT, "hash of everything that can change the text: engine, model, VAD, packing, aligners, and the recording's source")
+_RUN_KEY = (
+    "run_key",
+    TEXT,
+    "hash of all that can change the text: engine, model, VAD, packing, aligners, and the source",
+)
 _RUN_ID = ("run_id", TEXT, "the run of the job that made this row; sorts by time")
 _CHANNEL = ("channel", INT, "0-based audio channel if the channels were transcribed apart; null for their mix")
 _SPEAKER = ("speaker", TEXT, "who speaks: 'channel-0', … if the channels were transcribed apart, else null")
@@ -92,7 +99,8 @@ _CONFIDENCE = ("confidence", DOUBLE, "0 to 1: mean probability of the words' tok
 
 CHUNKS = Table(
     "chunks",
-    "A stretch of one recording that was sent to the engine; the only table that costs engine time. Everything else is derived from it. "
+    "A stretch of one recording that was sent to the engine; the only table that costs engine time. "
+    "Everything else is derived from it. "
     "One more row a part, with closing set, says that the part is complete.",
     ("audio_id", "run_key", "part_index", "channel", "chunk_index", "run_id"),
     (
@@ -106,14 +114,22 @@ CHUNKS = Table(
         ("text", TEXT, "what was said; null if nothing was"),
         _LANGUAGE,
         ("language_source", TEXT, "'given' by manifest or configuration, or 'detected'"),
-        ("words", pa.list_(WORD), "the words of text in order, times from the start of the file, offsets into this text"),
+        (
+            "words",
+            pa.list_(WORD),
+            "the words of text in order, times from the start of the file, offsets into this text",
+        ),
         ("token_count", INT, "tokens the engine generated"),
         ("mean_logprob", DOUBLE, "mean natural logarithm of the tokens' probability"),
         ("no_speech_probability", DOUBLE, "the engine's own probability that nothing was said, where it has one"),
         ("aligner", TEXT, "what timed the words: sphinx, recognizer, …; null if nothing did"),
         ("flags", FLAGS, FLAGS_COMMENT),
         ("error", FAILURE, "why this chunk, or on the closing row the whole part, could not be done"),
-        ("closing", CLOSING, "only on the row that closes a part: the source, what was decoded of it, and the number of chunks"),
+        (
+            "closing",
+            CLOSING,
+            "only on the row that closes a part: the source, what was decoded of it, and the number of chunks",
+        ),
         _RUN_ID,
         ("created_at", TIMESTAMP, "when the row was made"),
     ),
@@ -139,7 +155,11 @@ RECORDINGS = Table(
         ("model", TEXT, "model and revision of the recognizer"),
         ("aligner", TEXT, "what timed the words, most used first, as in 'sphinx,recognizer'"),
         _RUN_KEY,
-        ("source_key", TEXT, "hash of what the manifest says of the source; when it changes, the recording is transcribed again"),
+        (
+            "source_key",
+            TEXT,
+            "hash of what the manifest says of the source; when it changes, the recording is transcribed again",
+        ),
         _RUN_ID,
         ("transcribed_at", TIMESTAMP, "when its last chunk was made"),
         ("metadata", pa.map_(TEXT, TEXT), "the manifest's other columns"),
@@ -221,7 +241,11 @@ RUNS = Table(
         ("audio_hours", DOUBLE, "audio decoded and committed"),
         ("speech_hours", DOUBLE, "of it, speech"),
         ("times_real_time", DOUBLE, "audio seconds a wall second"),
-        ("stage_seconds", pa.map_(TEXT, DOUBLE), "seconds in fetch, decode, vad, load, recognize, align, and wait (the engine waiting for audio), summed over tasks"),
+        (
+            "stage_seconds",
+            pa.map_(TEXT, DOUBLE),
+            "seconds in fetch, decode, vad, load, recognize, align, and wait (for audio), summed over tasks",
+        ),
         ("batches", BIGINT, "batches given to the engine"),
         ("batch_fill", DOUBLE, "audio seconds in batches / seconds after padding to the longest clip"),
         ("second_tries", BIGINT, "chunks recognized again by halves"),

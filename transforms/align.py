@@ -13,17 +13,27 @@ LoadedAligner = tuple[str, AlignerSpec | None, Aligner | None]
 """(name, spec, aligner); both None for the recognizer's own times."""
 
 
-def align_all(aligners: Sequence[LoadedAligner], items: Sequence[tuple[Samples, Hypothesis]]) -> list[tuple[str | None, list[dict[str, Any]]]]:
-    """For each (samples, hypothesis), in order: the name of the aligner that timed it, and its words as schemas.tables.WORD.
+def align_all(
+    aligners: Sequence[LoadedAligner], items: Sequence[tuple[Samples, Hypothesis]]
+) -> list[tuple[str | None, list[dict[str, Any]]]]:
+    """For each (samples, hypothesis), in order: the name of the aligner that timed it, and its words as
+    schemas.tables.WORD.
 
-    Times are ms from the first sample, offsets count in the hypothesis' text. Where no aligner can, the name and the times are None.
-    A word that the chosen aligner cannot time takes the recognizer's time, if 'recognizer' is configured.
+    Times are ms from the first sample, offsets count in the hypothesis' text. Where no aligner can, the name and the
+    times are None. A word that the chosen aligner cannot time takes the recognizer's time, if 'recognizer' is
+    configured.
     """
     spans = [split_words(hypothesis.text, hypothesis.language, hypothesis.tokens) for _, hypothesis in items]
     found: list[tuple[str, WordTimes] | None] = [None] * len(items)
     for name, spec, aligner in aligners:
-        open_items = [i for i, times in enumerate(found) if times is None and spans[i] and _speaks(spec, items[i][1].language)]
-        times = [token_times(spans[i], items[i][1].tokens) for i in open_items] if aligner is None else _ask(name, aligner, items, spans, open_items)
+        open_items = [
+            i for i, times in enumerate(found) if times is None and spans[i] and _speaks(spec, items[i][1].language)
+        ]
+        times = (
+            [token_times(spans[i], items[i][1].tokens) for i in open_items]
+            if aligner is None
+            else _ask(name, aligner, items, spans, open_items)
+        )
         for index, word_times in zip(open_items, times, strict=True):
             if word_times is not None and any(time is not None for time in word_times):
                 found[index] = (name, word_times)
@@ -39,7 +49,11 @@ def _speaks(spec: AlignerSpec | None, language: str | None) -> bool:
 
 
 def _ask(
-    name: str, aligner: Aligner, items: Sequence[tuple[Samples, Hypothesis]], spans: Sequence[list[Span]], indexes: Sequence[int]
+    name: str,
+    aligner: Aligner,
+    items: Sequence[tuple[Samples, Hypothesis]],
+    spans: Sequence[list[Span]],
+    indexes: Sequence[int],
 ) -> list[WordTimes | None]:
     requests = [AlignmentRequest(items[i][0], items[i][1].text, tuple(spans[i]), items[i][1].language) for i in indexes]
     answers = aligner.align(requests)
@@ -50,7 +64,9 @@ def _ask(
     return answers
 
 
-def _words(item: tuple[Samples, Hypothesis], spans: Sequence[Span], times: WordTimes | None, own_times_allowed: bool) -> list[dict[str, Any]]:
+def _words(
+    item: tuple[Samples, Hypothesis], spans: Sequence[Span], times: WordTimes | None, own_times_allowed: bool
+) -> list[dict[str, Any]]:
     samples, hypothesis = item
     times = list(times) if times is not None else [None] * len(spans)
     if own_times_allowed and None in times:

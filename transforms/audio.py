@@ -1,12 +1,13 @@
 """A fetched recording → blocks of 16 kHz float32, streamed: nothing here ever holds a whole recording.
 
-libsndfile decodes what it can (WAV, FLAC, MP3, Ogg, AIFF, …: the fastest), FFmpeg through PyAV everything else, video files included.
+libsndfile decodes what it can (WAV, FLAC, MP3, Ogg, AIFF, …: the fastest), FFmpeg through PyAV everything else, video
+files included.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,6 +24,7 @@ Block = NDArray[np.float32]
 
 _RATES_HZ = (1_000, 768_000)
 _MAX_CHANNELS = 64
+_MEND = "check that the copy is complete, or convert it to WAV"
 _EXACT_SEEK = {"WAV", "WAVEX", "W64", "RF64", "FLAC", "AIFF", "CAF", "AU", "NIST"}
 _SEEK_MARGIN_S = 1
 """Decoding starts this much early, so that the resampler has settled when the wanted stretch begins."""
@@ -30,7 +32,8 @@ _SEEK_MARGIN_S = 1
 
 @dataclass
 class DecodeReport:
-    """What was learnt while decoding: `read_samples` at 16 kHz from the file's start, what the header claimed, and the first damage met."""
+    """What was learnt while decoding: `read_samples` at 16 kHz from the file's start, what the header claimed, and the
+    first damage met."""
 
     read_samples: int = 0
     header_duration_ms: int | None = None
@@ -49,12 +52,20 @@ class _Opened:
 
 
 def read_audio(
-    source: Source, name: str, channels: Literal["mix", "split"], report: DecodeReport, *, block_s: float, start_ms: int = 0, end_ms: int | None = None
+    source: Source,
+    name: str,
+    channels: Literal["mix", "split"],
+    report: DecodeReport,
+    *,
+    block_s: float,
+    start_ms: int = 0,
+    end_ms: int | None = None,
 ) -> Iterator[Block]:
-    """Blocks at 16 kHz of the stretch [start_ms, end_ms) of the file, in order; one channel for 'mix' (the mean), all for 'split'.
+    """Blocks at 16 kHz of the stretch [start_ms, end_ms) of the file, in order; one channel for 'mix' (the mean), all
+    for 'split'.
 
-    The first block starts at sample start_ms * 16. A file that breaks off is read as far as it goes, and `report.damage` says so.
-    Raises RecordingError with stage 'decode' if nothing can be read. `name` is for messages.
+    The first block starts at sample start_ms * 16. A file that breaks off is read as far as it goes, and
+    `report.damage` says so. Raises RecordingError with stage 'decode' if nothing can be read. `name` is for messages.
     """
     with _opened(source, name, report, block_s, max(0, start_ms // 1000 - _SEEK_MARGIN_S)) as opened:
         report.header_duration_ms = opened.header_duration_ms
@@ -77,7 +88,11 @@ def _resampled(opened: _Opened, channels: str) -> Iterator[Block]:
     import soxr
 
     width = opened.channels if channels == "split" else 1
-    stream = soxr.ResampleStream(opened.rate_hz, SAMPLE_RATE_HZ, width, dtype="float32") if opened.rate_hz != SAMPLE_RATE_HZ else None
+    stream = (
+        soxr.ResampleStream(opened.rate_hz, SAMPLE_RATE_HZ, width, dtype="float32")
+        if opened.rate_hz != SAMPLE_RATE_HZ
+        else None
+    )
     for block in opened.blocks:
         block = np.clip(np.nan_to_num(block, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
         kept = block if channels == "split" else block.mean(axis=1, keepdims=True, dtype=np.float32)
@@ -126,9 +141,15 @@ def _sndfile_blocks(file: Any, block_s: float, report: DecodeReport) -> Iterator
 def _check_header(name: str, rate_hz: int, channels: int) -> None:
     low, high = _RATES_HZ
     if not low <= rate_hz <= high:
-        raise RecordingError("decode", "bad_header", f"{name} claims a sample rate of {rate_hz:,} Hz, which no recorder uses; export it again")
+        raise RecordingError(
+            "decode",
+            "bad_header",
+            f"{name} claims a sample rate of {rate_hz:,} Hz, which no recorder uses; export it again",
+        )
     if not 1 <= channels <= _MAX_CHANNELS:
-        raise RecordingError("decode", "bad_header", f"{name} claims {channels:,} channels; {_MAX_CHANNELS} at most are read")
+        raise RecordingError(
+            "decode", "bad_header", f"{name} claims {channels:,} channels; {_MAX_CHANNELS} at most are read"
+        )
 
 
 @contextmanager
@@ -136,19 +157,24 @@ def _opened_by_ffmpeg(source: Source, name: str, report: DecodeReport) -> Iterat
     import av
 
     try:
-        container = av.open(source if isinstance(source, io.BytesIO) else str(source), metadata_errors="ignore")
+        container: Any = av.open(source if isinstance(source, io.BytesIO) else str(source), metadata_errors="ignore")
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        message = f"{name} is not a readable audio or video file ({reason}); check that the copy is complete, or convert it to WAV"
+        message = f"{name} is not a readable audio or video file ({reason}); {_MEND}"
         raise RecordingError("decode", "corrupt", message) from error
     with container:
         if not container.streams.audio:
             raise RecordingError("decode", "no_audio", f"{name} has no audio track; take it out of the manifest")
         stream = container.streams.audio[0]
         if stream.codec_context is None or not stream.rate:
-            raise RecordingError("decode", "corrupt", f"{name}: its audio track cannot be decoded; check that the copy is complete, or convert it to WAV")
+            raise RecordingError(
+                "decode",
+                "corrupt",
+                f"{name}: its audio track cannot be decoded; {_MEND}",
+            )
         _check_header(name, stream.rate, stream.channels)
-        seconds = float(stream.duration * stream.time_base) if stream.duration else (container.duration or 0) / av.time_base
+        known = stream.duration is not None and stream.time_base is not None
+        seconds = float(stream.duration * stream.time_base) if known else (container.duration or 0) / av.time_base
         claimed_ms = round(seconds * 1000) if seconds > 0 else None
         yield _Opened(stream.rate, stream.channels, claimed_ms, 0, _ffmpeg_blocks(container, stream, report))
 
@@ -170,11 +196,15 @@ def _ffmpeg_blocks(container: Any, stream: Any, report: DecodeReport) -> Iterato
                 continue
             packet, frames = None, []
         for frame in frames:
-            waiting.extend(converted.to_ndarray().T for converted in resampler.resample(frame))
+            waiting.extend(_samples(resampler.resample(frame)))
         if packet is None:
-            waiting.extend(converted.to_ndarray().T for converted in resampler.resample(None))
+            waiting.extend(_samples(resampler.resample(None)))
         if waiting and (packet is None or sum(map(len, waiting)) >= stream.rate):
             yield np.concatenate(waiting)
             waiting = []
         if packet is None:
             return
+
+
+def _samples(frames: Iterable[Any]) -> list[NDArray[np.float32]]:
+    return [frame.to_ndarray().T for frame in frames]

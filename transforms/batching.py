@@ -26,7 +26,8 @@ class Window:
         self.audio_s += sum(item.chunk.audio_s for item in ready)
 
     def take(self) -> list[Ready]:
-        """The longest chunk and as many of the next longest as `max_padded_audio_s` holds; at least one. Raises IndexError if empty."""
+        """The longest chunk and as many of the next longest as `max_padded_audio_s` holds; at least one. Raises
+        IndexError if empty."""
         self._ready.sort(key=lambda item: len(item.chunk.samples))
         count = max(1, min(len(self._ready), int(self._max_padded_s / max(self._ready[-1].chunk.audio_s, 1e-3))))
         batch, self._ready = self._ready[-count:], self._ready[:-count]

@@ -8,8 +8,8 @@ from typing import Any
 class RecordingError(Exception):
     """One recording (or chunk) cannot be done.
 
-    `stage` is fetch, decode, vad, recognize or align; `kind` a short word to group by; `message` a sentence that says what to do;
-    `transient` is true if another try may succeed without anybody's help.
+    `stage` is fetch, decode, vad, recognize or align; `kind` a short word to group by; `message` a sentence that says
+    what to do; `transient` is true if another try may succeed without anybody's help.
     """
 
     def __init__(self, stage: str, kind: str, message: str, *, transient: bool = False) -> None:

@@ -1,4 +1,5 @@
-"""uri or bytes → something that the decoders can open: a local file, or bytes in memory. Remote files are streamed to a temporary file."""
+"""uri or bytes → something that the decoders can open: a local file, or bytes in memory. Remote files are streamed to a
+temporary file."""
 
 from __future__ import annotations
 
@@ -69,7 +70,9 @@ def _download(uri: str, target: Path, config: FetchConfig) -> None:
             filesystem, path = open_filesystem(uri, config)
             filesystem.get_file(path, str(target))
             return
-        except Exception as error:  # what a filesystem raises is its plug-in's choice: all of it is explained, none is dropped
+        except (
+            Exception
+        ) as error:  # what a filesystem raises is its plug-in's choice: all of it is explained, none is dropped
             failure = _explain(error, uri)
             if not failure.transient or attempt == config.attempts:
                 raise failure from error
@@ -88,7 +91,9 @@ def open_filesystem(uri: str, config: FetchConfig) -> tuple[Any, str]:
         timeout = aiohttp.ClientTimeout(total=None, connect=config.connect_timeout_s, sock_read=config.read_timeout_s)
         options.setdefault("client_kwargs", {})["timeout"] = timeout
     elif scheme in ("s3", "s3a"):
-        options.setdefault("config_kwargs", {"connect_timeout": config.connect_timeout_s, "read_timeout": config.read_timeout_s})
+        options.setdefault(
+            "config_kwargs", {"connect_timeout": config.connect_timeout_s, "read_timeout": config.read_timeout_s}
+        )
     filesystem, path = fsspec.core.url_to_fs(uri, **options)
     return filesystem, path
 
@@ -96,19 +101,31 @@ def open_filesystem(uri: str, config: FetchConfig) -> tuple[Any, str]:
 def _explain(error: Exception, name: str) -> RecordingError:
     status = getattr(error, "status", None)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
-        return RecordingError("fetch", "missing", f"{name} does not exist; correct the uri or take it out of the manifest")
+        return RecordingError(
+            "fetch", "missing", f"{name} does not exist; correct the uri or take it out of the manifest"
+        )
     if isinstance(error, IsADirectoryError):
         return RecordingError("fetch", "folder", f"{name} is a folder; list its files with python -m jobs.manifest")
     if isinstance(error, PermissionError) or status in (401, 403):
-        return RecordingError("fetch", "forbidden", f"no right to read {name}; give the job's user or its credentials access")
+        return RecordingError(
+            "fetch", "forbidden", f"no right to read {name}; give the job's user or its credentials access"
+        )
     if isinstance(error, ImportError) or (isinstance(error, ValueError) and "rotocol" in str(error)):
         scheme = urlsplit(name).scheme
         extra = _EXTRAS.get(scheme)
-        install = f"install it with pip install 'lakescribe[{extra}]' on driver and executors" if extra else "install the fsspec plug-in for it"
+        install = (
+            f"install it with pip install 'lakescribe[{extra}]' on driver and executors"
+            if extra
+            else "install the fsspec plug-in for it"
+        )
         return RecordingError("fetch", "unsupported", f"{name}: nothing here opens {scheme}:// ({error}); {install}")
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
-        return RecordingError("fetch", "timeout", f"{name}: the server did not answer in time; the next run tries again", transient=True)
+        return RecordingError(
+            "fetch", "timeout", f"{name}: the server did not answer in time; the next run tries again", transient=True
+        )
     if status is not None and 400 <= status < 500 and status != 429:
-        return RecordingError("fetch", "refused", f"{name}: the server answered {status}; open the address by hand to see why")
+        return RecordingError(
+            "fetch", "refused", f"{name}: the server answered {status}; open the address by hand to see why"
+        )
     reason = " ".join(str(error).split()) or type(error).__name__
     return RecordingError("fetch", "network", f"{name}: {reason}; the next run tries again", transient=True)

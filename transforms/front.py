@@ -1,4 +1,5 @@
-"""The front end of a task: one recording (or one part of a very long one) → chunks for the engine, streamed. Needs no Spark and no engine.
+"""The front end of a task: one recording (or one part of a very long one) → chunks for the engine, streamed. Needs no
+Spark and no engine.
 
 fetch → decode → cut to the part → VAD → pack, a block at a time: memory does not depend on the recording's length.
 """
@@ -25,7 +26,8 @@ from transforms.vad import SpeechFinder, quietest_sample
 CUT_WINDOW_S = 30
 """The cut between two parts lies within this many seconds after the part's nominal end."""
 _HEADER_SLACK = (500, 0.05)
-"""A header's length may differ from the decoded one by this many ms, or this share, before it is flagged: bit rates only give estimates."""
+"""A header's length may differ from the decoded one by this many ms, or this share, before it is flagged: bit rates
+only give estimates."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Work:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Speech on its way to the engine; times in ms from the start of the file; `samples` as engines.Utterance wants them."""
+    """Speech on its way to the engine; times in ms from the start of the file; `samples` as engines.Utterance wants
+    them."""
 
     work: Work
     channel: int | None
@@ -106,7 +109,8 @@ class StageClock:
 
 
 def front(work: Work, config: Config, clock: StageClock) -> Iterator[Chunk | Closing]:
-    """The chunks of `work` in order of time within each channel, then its one Closing. Never raises for what is wrong with the recording."""
+    """The chunks of `work` in order of time within each channel, then its one Closing. Never raises for what is wrong
+    with the recording."""
     closing, report = Closing(work), DecodeReport()
     try:
         part = _Part(work, config)
@@ -114,7 +118,13 @@ def front(work: Work, config: Config, clock: StageClock) -> Iterator[Chunk | Clo
             with clock("fetch"):
                 source = open_files.enter_context(fetched(work.uri, work.content, config.fetch))
             blocks = read_audio(
-                source, work.name, work.channels, report, block_s=config.audio.block_s, start_ms=part.read_from_ms, end_ms=work.end_ms
+                source,
+                work.name,
+                work.channels,
+                report,
+                block_s=config.audio.block_s,
+                start_ms=part.read_from_ms,
+                end_ms=work.end_ms,
             )
             yield from _speech(work, part, clock.timed("decode", blocks), config, clock, closing)
         closing.continues = part.continues
@@ -137,7 +147,9 @@ def _flag(closing: Closing, report: DecodeReport, work: Work) -> None:
             closing.flags.append("duration_mismatch")
 
 
-def _speech(work: Work, part: _Part, blocks: Iterator[Block], config: Config, clock: StageClock, closing: Closing) -> Iterator[Chunk]:
+def _speech(
+    work: Work, part: _Part, blocks: Iterator[Block], config: Config, clock: StageClock, closing: Closing
+) -> Iterator[Chunk]:
     channels: list[_Channel] = []
     speech_samples = 0
     for block in part.cut(blocks):
@@ -163,8 +175,9 @@ def _speech(work: Work, part: _Part, blocks: Iterator[Block], config: Config, cl
 class _Part:
     """Cuts one part out of a recording. Positions are samples from the work's start.
 
-    Part k starts at the cut after k times the nominal length and ends at the next one. A cut is the quietest point of the CUT_WINDOW_S
-    after the nominal length, and only exists if the recording fills that window: both neighbours see the same samples, so they agree.
+    Part k starts at the cut after k times the nominal length and ends at the next one. A cut is the quietest point of
+    the CUT_WINDOW_S after the nominal length, and only exists if the recording fills that window: both neighbours see
+    the same samples, so they agree.
     """
 
     def __init__(self, work: Work, config: Config) -> None:
@@ -235,7 +248,9 @@ class _Channel:
     def push(self, samples: NDArray[np.float32]) -> list[tuple[Chunk, int]]:
         self._held = np.concatenate([self._held, samples])
         spans = self._finder.push(samples)
-        packed = [chunk for span in spans for chunk in self._packer.push(span)] + self._packer.advance(self._finder.settled)
+        packed = [chunk for span in spans for chunk in self._packer.push(span)] + self._packer.advance(
+            self._finder.settled
+        )
         return self._cut_out(packed, self._packer.needed_from(self._finder.settled))
 
     def finish(self) -> list[tuple[Chunk, int]]:

@@ -20,13 +20,36 @@ from schemas.config import Config, show_config
 from schemas.tables import CHUNKS, RECORDINGS, RUNS, to_batch
 from transforms.engines import aligner_specs, recognizer_spec
 from transforms.manifest import read_manifest
-from transforms.plan import Plan, Reprocess, Unit, balance, config_key, make_plan, next_units, read_progress, take_wave, task_count, work_of
+from transforms.plan import (
+    Plan,
+    Reprocess,
+    Unit,
+    balance,
+    config_key,
+    make_plan,
+    next_units,
+    read_progress,
+    take_wave,
+    task_count,
+    work_of,
+)
 from transforms.progress import ProgressDisplay, TaskReports
 from transforms.publish import delete_stale, publish
 from transforms.recognize import TaskReport, TaskSpec, recognize_partition
 from transforms.tables import Tables, Take
 
-_PACKAGES = ("lakescribe", "pyspark", "delta-spark", "pyarrow", "faster-whisper", "ctranslate2", "pocketsphinx", "onnxruntime", "soundfile", "av")
+_PACKAGES = (
+    "lakescribe",
+    "pyspark",
+    "delta-spark",
+    "pyarrow",
+    "faster-whisper",
+    "ctranslate2",
+    "pocketsphinx",
+    "onnxruntime",
+    "soundfile",
+    "av",
+)
 _BYTES_PER_ARROW_BATCH = 32 << 20
 """So that a manifest that brings its recordings as bytes streams into a task, instead of arriving whole."""
 
@@ -43,11 +66,14 @@ class RunSummary:
     wall_s: float
 
 
-def transcribe(spark: SparkSession, config: Config, manifest_path: str, root: str, reprocess: Reprocess = "no") -> RunSummary:
+def transcribe(
+    spark: SparkSession, config: Config, manifest_path: str, root: str, reprocess: Reprocess = "no"
+) -> RunSummary:
     """Transcribes what is pending in the manifest (Parquet) into the tables at `root`.
 
-    Raises ConfigError and ManifestError before anything has run; what is wrong with a recording becomes a row, what is wrong with the
-    machines is raised after Spark's own retries. What was committed by then is kept: the next run goes on from there.
+    Raises ConfigError and ManifestError before anything has run; what is wrong with a recording becomes a row, what is
+    wrong with the machines is raised after Spark's own retries. What was committed by then is kept: the next run goes
+    on from there.
     """
     spec = _spec(config)
     spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(_BYTES_PER_ARROW_BATCH))
@@ -66,19 +92,33 @@ def _spec(config: Config) -> TaskSpec:
     recognizer, aligners = recognizer_spec(config), aligner_specs(config)
     now = datetime.datetime.now(datetime.UTC)
     run_id = f"{now:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:6]}"
-    return TaskSpec(config, recognizer, aligners, config.engine.name, str(recognizer.key.get("model", config.engine.name)), run_id)
+    return TaskSpec(
+        config, recognizer, aligners, config.engine.name, str(recognizer.key.get("model", config.engine.name)), run_id
+    )
 
 
 class _Run:
-    def __init__(self, spark: SparkSession, config: Config, manifest: DataFrame, tables: Tables, spec: TaskSpec, part_ms: int) -> None:
-        self.spark, self.config, self.manifest, self.tables, self.spec, self.part_ms = spark, config, manifest, tables, spec, part_ms
+    def __init__(
+        self, spark: SparkSession, config: Config, manifest: DataFrame, tables: Tables, spec: TaskSpec, part_ms: int
+    ) -> None:
+        self.spark, self.config, self.manifest, self.tables, self.spec, self.part_ms = (
+            spark,
+            config,
+            manifest,
+            tables,
+            spec,
+            part_ms,
+        )
         self.started_at, self.started = datetime.datetime.now(datetime.UTC), time.monotonic()
         self.reports = spark.sparkContext.accumulator(TaskReport(), TaskReports())
         self.skipped = 0
 
     def execute(self, plan: Plan) -> RunSummary:
         self.skipped = plan.skipped
-        recordings, estimated_ms = len({unit.audio_id for unit in plan.todo}), sum(unit.estimated_ms for unit in plan.todo)
+        recordings, estimated_ms = (
+            len({unit.audio_id for unit in plan.todo}),
+            sum(unit.estimated_ms for unit in plan.todo),
+        )
         try:
             publish(self.tables, plan.to_publish, self.config)
             with ProgressDisplay(recordings, estimated_ms, lambda: self.reports.value, self.config.run.progress_s):
@@ -89,7 +129,8 @@ class _Run:
         return self._write_run(None)
 
     def _waves(self, todo: list[Unit]) -> None:
-        """Each wave is one commit to chunks. The next one starts while the last one's stragglers finish; publishing is done here, one at a time."""
+        """Each wave is one commit to chunks. The next one starts while the last one's stragglers finish; publishing is
+        done here, one at a time."""
         running: dict[Future[None], list[Unit]] = {}
         with ThreadPoolExecutor(self.config.run.waves_at_once, thread_name_prefix="wave") as pool:
             while todo or running:
@@ -106,7 +147,9 @@ class _Run:
     def _recognize(self, wave: list[Unit]) -> None:
         slots = self.spark.sparkContext.defaultParallelism
         tasks = balance(wave, task_count(wave, int(self.config.run.task_audio_minutes * 60_000), slots))
-        rows = work_of(self.spark, self.manifest, tasks).mapInArrow(_task(self.spec, self.reports), from_arrow_schema(CHUNKS.arrow))
+        rows = work_of(self.spark, self.manifest, tasks).mapInArrow(
+            _task(self.spec, self.reports), from_arrow_schema(CHUNKS.arrow)
+        )
         self.tables.append(CHUNKS, rows)
 
     def _after(self, wave: list[Unit], unfinished: set[str]) -> list[Unit]:
@@ -123,7 +166,9 @@ class _Run:
     def _write_run(self, error: BaseException | None) -> RunSummary:
         report, wall_s = self.reports.value, time.monotonic() - self.started
         made = self.tables.read(RECORDINGS).where(f"run_id = '{self.spec.run_id}'")
-        totals = made.selectExpr("count(*) n", "count_if(status = 'failed') failed", "sum(duration_ms) audio_ms", "sum(speech_ms) speech_ms").first()
+        totals = made.selectExpr(
+            "count(*) n", "count_if(status = 'failed') failed", "sum(duration_ms) audio_ms", "sum(speech_ms) speech_ms"
+        ).first()
         assert totals is not None
         audio_s = (totals.audio_ms or 0) / 1000
         row = {

@@ -1,6 +1,7 @@
 """The language of a recording: given, or detected once from its first clear chunk and used for all the others.
 
-The outcome depends on the recording's own chunks in their own order, never on what was in a batch: later chunks wait for the decision.
+The outcome depends on the recording's own chunks in their own order, never on what was in a batch: later chunks wait
+for the decision.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from transforms.engines import Hypothesis
 from transforms.front import Chunk, Work
 
 CLEAR_PROBABILITY = 0.5
-"""A chunk decides its recording's language from this probability on: faster-whisper's own bound for asking the next segment."""
+"""A chunk decides its recording's language from this probability on: faster-whisper's own bound for asking the next
+segment."""
 
 
 class Ready(NamedTuple):
@@ -54,7 +56,8 @@ class LanguageBook:
         return self._next_scout(recording)
 
     def heard(self, chunk: Chunk, hypothesis: Hypothesis | None) -> tuple[list[Heard], list[Ready]]:
-        """Takes the answer for a chunk sent with language None (None: it failed). Returns what stands, and what can be recognized now."""
+        """Takes the answer for a chunk sent with language None (None: it failed). Returns what stands, and what can be
+        recognized now."""
         recording = self._of(chunk.work)
         recording.scouting = False
         if hypothesis is not None:
@@ -103,7 +106,11 @@ class LanguageBook:
     def _decide(self, recording: _Recording, language: str) -> tuple[list[Heard], list[Ready]]:
         recording.decided = language
         standing = [heard for heard in recording.doubtful if heard.hypothesis.language in (language, None)]
-        again = [Ready(heard.chunk, language) for heard in recording.doubtful if heard.hypothesis.language not in (language, None)]
+        again = [
+            Ready(heard.chunk, language)
+            for heard in recording.doubtful
+            if heard.hypothesis.language not in (language, None)
+        ]
         waiting = [Ready(chunk, language) for chunk in recording.held]
         recording.doubtful, recording.held = [], deque()
         return standing, again + waiting

@@ -1,4 +1,5 @@
-"""Recordings → manifest: listing folders, object stores and lists; and a manifest in Parquet, checked, as a DataFrame."""
+"""Recordings → manifest: listing folders, object stores and lists; and a manifest in Parquet, checked, as a
+DataFrame."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ from schemas.config import Config, FetchConfig
 from transforms.fetch import local_path, open_filesystem
 
 SUFFIXES = frozenset(
-    ".wav .mp3 .flac .m4a .aac .ogg .oga .opus .wma .aif .aiff .aifc .caf .amr .3gp .ac3 .mp2 .mka .mp4 .m4v .mov .mkv .webm .avi .wmv "
-    ".flv .ts .mpg .mpeg .sph .au .w64 .gsm .alac .ape .wv .m4b".split()
+    ".wav .mp3 .flac .m4a .aac .ogg .oga .opus .wma .aif .aiff .aifc .caf .amr .3gp .ac3 .mp2 .mka .mp4 .m4v .mov .mkv "
+    ".webm .avi .wmv .flv .ts .mpg .mpeg .sph .au .w64 .gsm .alac .ape .wv .m4b".split()
 )
 """What counts as a recording when a folder is listed; a file named by itself is always taken."""
 _LISTS = frozenset({".csv", ".tsv", ".jsonl", ".parquet"})
@@ -39,7 +40,8 @@ _COLUMNS: dict[str, tuple[tuple[type[T.DataType], ...], str]] = {
     "size_bytes": (_INTEGERS, "bigint"),
     "modified_at": ((T.TimestampType, T.TimestampNTZType), "timestamp"),
 }
-"""The columns that mean something to the job: accepted types, and the name of the wanted one. All others become metadata."""
+"""The columns that mean something to the job: accepted types, and the name of the wanted one. All others become
+metadata."""
 _SHOWN = 5
 
 
@@ -48,20 +50,33 @@ class ManifestError(ValueError):
 
 
 def list_recordings(sources: Sequence[str], config: FetchConfig) -> pa.Table:
-    """A manifest of everything in `sources`: files, folders (with all below), globs, uris of any fsspec filesystem, and lists
-    (CSV, TSV, JSONL, Parquet) whose columns travel along. In the order of the sources, sorted within each; each uri once.
+    """A manifest of everything in `sources`: files, folders (with all below), globs, uris of any fsspec filesystem, and
+    lists (CSV, TSV, JSONL, Parquet) whose columns travel along. In the order of the sources, sorted within each; each
+    uri once.
 
-    Columns: uri, size_bytes, modified_at (UTC), then those of the lists. Raises ManifestError for a source that yields nothing.
+    Columns: uri, size_bytes, modified_at (UTC), then those of the lists. Raises ManifestError for a source that yields
+    nothing.
     """
     rows: dict[Any, dict[str, Any]] = {}
     for source in sources:
-        found = list(_rows_of_list(source) if Path(urlsplit(source).path).suffix.lower() in _LISTS else _files(source, config))
+        found = list(
+            _rows_of_list(source) if Path(urlsplit(source).path).suffix.lower() in _LISTS else _files(source, config)
+        )
         if not found:
-            raise ManifestError(f"{source}: no recording found; name a folder, a file, a glob such as '{source.rstrip('/')}/**/*.mp3', or a list (CSV, TSV, JSONL, Parquet)")
+            raise ManifestError(
+                f"{source}: no recording found; name a folder, a file, a glob such as '{source.rstrip('/')}/**/*.mp3', "
+                "or a list (CSV, TSV, JSONL, Parquet)"
+            )
         for number, row in enumerate(found):
             rows.setdefault(row.get("audio_id") or row.get("uri") or (source, number), row)
     names = dict.fromkeys(["uri", "size_bytes", "modified_at", *(name for row in rows.values() for name in row)])
-    types = {"uri": pa.string(), "size_bytes": pa.int64(), "modified_at": pa.timestamp("us", tz="UTC"), "start_ms": pa.int64(), "end_ms": pa.int64()}
+    types = {
+        "uri": pa.string(),
+        "size_bytes": pa.int64(),
+        "modified_at": pa.timestamp("us", tz="UTC"),
+        "start_ms": pa.int64(),
+        "end_ms": pa.int64(),
+    }
     return pa.table({name: _array(name, [row.get(name) for row in rows.values()], types.get(name)) for name in names})
 
 
@@ -71,7 +86,9 @@ def _array(name: str, values: list[Any], data_type: pa.DataType | None) -> pa.Ar
             values = [int(value) if isinstance(value, str) else value for value in values]
         return pa.array(values, type=data_type)
     except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
-        raise ManifestError(f"column {name}: {error}; its values must be of one type{f' ({data_type})' if data_type else ''}") from error
+        raise ManifestError(
+            f"column {name}: {error}; its values must be of one type{f' ({data_type})' if data_type else ''}"
+        ) from error
 
 
 def _rows_of_list(source: str) -> Iterator[dict[str, Any]]:
@@ -85,7 +102,10 @@ def _rows_of_list(source: str) -> Iterator[dict[str, Any]]:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     else:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [{key: value or None for key, value in row.items()} for row in csv.DictReader(file, delimiter="," if suffix == ".csv" else "\t")]
+            rows = [
+                {key: value or None for key, value in row.items()}
+                for row in csv.DictReader(file, delimiter="," if suffix == ".csv" else "\t")
+            ]
     for number, row in enumerate(rows, start=1):
         if not row.get("uri") and not row.get("content"):
             raise ManifestError(f"list {source}: column uri is missing or empty in row {number}: {row}")
@@ -109,7 +129,11 @@ def _files(source: str, config: FetchConfig) -> Iterator[dict[str, Any]]:
     if path is None:
         yield from _remote_files(source, config)
     elif path.is_dir():
-        yield from (_with_stat({"uri": str(file.resolve())}) for file in sorted(path.rglob("*")) if _is_recording(file.name) and file.is_file())
+        yield from (
+            _with_stat({"uri": str(file.resolve())})
+            for file in sorted(path.rglob("*"))
+            if _is_recording(file.name) and file.is_file()
+        )
     elif path.exists():
         yield _with_stat({"uri": str(path.resolve())})
     elif any(mark in source for mark in "*?["):
@@ -139,10 +163,12 @@ def _remote_files(source: str, config: FetchConfig) -> Iterator[dict[str, Any]]:
 
 
 def read_manifest(spark: SparkSession, path: str, config: Config) -> DataFrame:
-    """The manifest at `path` (Parquet), checked, one row a recording: audio_id, uri, content, language, language_source, context, channels,
-    start_ms, end_ms, size_bytes, metadata, source_key. `config` gives language, context and channels where the manifest has none.
+    """The manifest at `path` (Parquet), checked, one row a recording: audio_id, uri, content, language,
+    language_source, context, channels, start_ms, end_ms, size_bytes, metadata, source_key. `config` gives language,
+    context and channels where the manifest has none.
 
-    Raises ManifestError, before any recording is opened, for a missing or mistyped column, a doubled audio_id, or an impossible value.
+    Raises ManifestError, before any recording is opened, for a missing or mistyped column, a doubled audio_id, or an
+    impossible value.
     """
     raw = spark.read.parquet(path)
     _check_types(raw)
@@ -153,10 +179,15 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> DataFrame:
 
     start_ms, end_ms = F.coalesce(column("start_ms").cast("bigint"), F.lit(0)), column("end_ms").cast("bigint")
     where = F.coalesce(column("uri"), F.sha2(column("content").cast("binary"), 256))
-    cut = F.when((start_ms > 0) | end_ms.isNotNull(), F.concat_ws(",", F.lit("#t"), start_ms, F.coalesce(end_ms.cast("string"), F.lit("")))).otherwise("")
+    cut = F.when(
+        (start_ms > 0) | end_ms.isNotNull(),
+        F.concat_ws(",", F.lit("#t"), start_ms, F.coalesce(end_ms.cast("string"), F.lit(""))),
+    ).otherwise("")
     language = F.coalesce(column("language").cast("string"), F.lit(config.language).cast("string"))
     rows = raw.select(
-        F.coalesce(column("audio_id").cast("string"), F.substring(F.sha2(F.concat(where, cut), 256), 1, 32)).alias("audio_id"),
+        F.coalesce(column("audio_id").cast("string"), F.substring(F.sha2(F.concat(where, cut), 256), 1, 32)).alias(
+            "audio_id"
+        ),
         column("uri").cast("string").alias("uri"),
         column("content").cast("binary").alias("content"),
         language.alias("language"),
@@ -185,7 +216,10 @@ def _metadata(raw: DataFrame, names: Sequence[str]) -> Column:
     if not names:
         return F.lit(None).cast("map<string,string>")
     nested = (T.StructType, T.ArrayType, T.MapType)
-    pairs = [(F.to_json(name) if isinstance(raw.schema[name].dataType, nested) else F.col(name).cast("string")) for name in names]
+    pairs = [
+        (F.to_json(name) if isinstance(raw.schema[name].dataType, nested) else F.col(name).cast("string"))
+        for name in names
+    ]
     filled = F.map_from_arrays(F.array(*map(F.lit, names)), F.array(*pairs))
     return F.map_filter(filled, lambda _, value: value.isNotNull())
 
@@ -193,11 +227,16 @@ def _metadata(raw: DataFrame, names: Sequence[str]) -> Column:
 def _check_types(raw: DataFrame) -> None:
     found = {field.name: field.dataType for field in raw.schema.fields}
     if "uri" not in found and "content" not in found:
-        raise ManifestError(f"column uri is missing (the manifest has {', '.join(found) or 'no columns'}); make a manifest with python -m jobs.manifest, or rename the column")
+        raise ManifestError(
+            f"column uri is missing (the manifest has {', '.join(found) or 'no columns'}); "
+            "make a manifest with python -m jobs.manifest, or rename the column"
+        )
     for name, (types, wanted) in _COLUMNS.items():
         if name in found and not isinstance(found[name], (*types, T.NullType)):
             shown = [row[0] for row in raw.select(name).limit(_SHOWN).collect()]
-            raise ManifestError(f"column {name} is of type {found[name].simpleString()}, it must be {wanted}; its first rows: {shown}")
+            raise ManifestError(
+                f"column {name} is of type {found[name].simpleString()}, it must be {wanted}; its first rows: {shown}"
+            )
 
 
 def _check_rows(rows: DataFrame) -> None:
@@ -208,11 +247,20 @@ def _check_rows(rows: DataFrame) -> None:
         (F.col("start_ms") < 0, "column start_ms is negative"),
         (F.col("end_ms") <= F.col("start_ms"), "column end_ms is not after start_ms"),
     ]
-    numbered = rows.select(*shown, F.coalesce(*[F.when(wrong, F.lit(index)) for index, (wrong, _) in enumerate(checks)]).alias("check"))
+    numbered = rows.select(
+        *shown, F.coalesce(*[F.when(wrong, F.lit(index)) for index, (wrong, _) in enumerate(checks)]).alias("check")
+    )
     for row in numbered.where("check is not null").orderBy("check").limit(1).collect():
         offending = numbered.where(F.col("check") == row.check).drop("check").limit(_SHOWN).collect()
         raise ManifestError(f"{checks[row.check][1]}; first rows: {[r.asDict() for r in offending]}")
-    doubled = rows.groupBy("audio_id").agg(F.count("*").alias("rows"), F.slice(F.collect_list("uri"), 1, 3).alias("uris")).where("rows > 1")
+    doubled = (
+        rows.groupBy("audio_id")
+        .agg(F.count("*").alias("rows"), F.slice(F.collect_list("uri"), 1, 3).alias("uris"))
+        .where("rows > 1")
+    )
     if found := doubled.orderBy("audio_id").limit(_SHOWN).collect():
         listed = "; ".join(f"{row.audio_id} in {row.rows} rows ({', '.join(map(str, row.uris))})" for row in found)
-        raise ManifestError(f"column audio_id is not unique: {listed}; each recording needs an id of its own (by default a hash of its uri)")
+        raise ManifestError(
+            f"column audio_id is not unique: {listed}; "
+            "each recording needs an id of its own (by default a hash of its uri)"
+        )

@@ -21,9 +21,11 @@ class ChunkSpan(NamedTuple):
 
 
 class Packer:
-    """Packs spans that come in order into chunks of at most `max_chunk_s`. Every span is in exactly one chunk; chunks do not overlap.
+    """Packs spans that come in order into chunks of at most `max_chunk_s`. Every span is in exactly one chunk; chunks
+    do not overlap.
 
-    A full chunk ends at the longest pause of its second half. Each side is padded by up to `pad_ms`, half the way to its neighbour at most.
+    A full chunk ends at the longest pause of its second half. Each side is padded by up to `pad_ms`, half the way to
+    its neighbour at most.
     """
 
     def __init__(self, vad: VadConfig, packing: PackingConfig) -> None:
@@ -59,7 +61,8 @@ class Packer:
         return chunks
 
     def advance(self, settled: int) -> list[ChunkSpan]:
-        """Tells that no span will start before `settled`: a chunk that nothing can join any more comes out, so silence holds no memory."""
+        """Tells that no span will start before `settled`: a chunk that nothing can join any more comes out, so silence
+        holds no memory."""
         if self._group and settled - self._group[-1].end > self._max_gap:
             return [self._emit(len(self._group), settled)]
         return []
@@ -69,7 +72,8 @@ class Packer:
         return [self._emit(len(self._group), total, last=True)] if self._group else []
 
     def _best_cut(self, coming: Span) -> int:
-        """How many spans of the group to send: up to the longest pause in the chunk's second half, the latest of equals."""
+        """How many spans of the group to send: up to the longest pause in the chunk's second half, the latest of
+        equals."""
         starts = [span.start for span in self._group[1:]] + [coming.start]
         half = self._group[0].start + self._max // 2
         late = [i for i, span in enumerate(self._group) if span.end >= half] or [len(self._group) - 1]

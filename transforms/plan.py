@@ -45,7 +45,16 @@ WORK = pa.schema(
 )
 """A row of work as the task gets it: the fields of front.Work, in order."""
 
-_BYTES_PER_S = {".wav": 32_000, ".flac": 16_000, ".aif": 64_000, ".aiff": 64_000, ".opus": 4_000, ".mp4": 100_000, ".mov": 200_000, ".mkv": 100_000}
+_BYTES_PER_S = {
+    ".wav": 32_000,
+    ".flac": 16_000,
+    ".aif": 64_000,
+    ".aiff": 64_000,
+    ".opus": 4_000,
+    ".mp4": 100_000,
+    ".mov": 200_000,
+    ".mkv": 100_000,
+}
 _OTHER_BYTES_PER_S = 12_000
 _UNKNOWN_MS = 60_000
 """Guesses for balancing alone, before anything was decoded: usual rates of speech recordings."""
@@ -55,7 +64,8 @@ _MAX_PARTS_AHEAD = 64
 
 @dataclass(frozen=True)
 class Unit:
-    """One part of one recording to do. `language` was detected in an earlier part. What runs up to `newer_than` made of it does not count."""
+    """One part of one recording to do. `language` was detected in an earlier part. What runs up to `newer_than` made of
+    it does not count."""
 
     audio_id: str
     run_key: str
@@ -68,7 +78,8 @@ class Unit:
 
 @dataclass
 class Plan:
-    """`todo`: longest first. `to_publish`: recordings that an earlier run recognized but did not publish. `skipped`: done already."""
+    """`todo`: longest first. `to_publish`: recordings that an earlier run recognized but did not publish. `skipped`:
+    done already."""
 
     todo: list[Unit]
     to_publish: list[Take]
@@ -102,7 +113,8 @@ class Progress:
 
 
 def config_key(config: Config, recognizer: EngineSpec, aligners: Sequence[tuple[str, AlignerSpec | None]]) -> str:
-    """A hash of all in the configuration that can change a chunk: not of segments (publish re-derives them), batching, fetching or waves."""
+    """A hash of all in the configuration that can change a chunk: not of segments (publish re-derives them), batching,
+    fetching or waves."""
     parts = {
         "pipeline": PIPELINE_VERSION,
         "engine": dict(recognizer.key),
@@ -115,7 +127,8 @@ def config_key(config: Config, recognizer: EngineSpec, aligners: Sequence[tuple[
 
 
 def make_plan(manifest: DataFrame, tables: Tables, key: str, part_ms: int, reprocess: Reprocess) -> Plan:
-    """What is pending for the configuration `key`: new, changed at the source, failed in a way that may pass, or asked for.
+    """What is pending for the configuration `key`: new, changed at the source, failed in a way that may pass, or asked
+    for.
 
     Only ids and lengths come to the driver. The engine is not asked again for parts that are committed in chunks.
     """
@@ -140,11 +153,16 @@ def make_plan(manifest: DataFrame, tables: Tables, key: str, part_ms: int, repro
 def next_units(unit: Unit, state: Progress, part_ms: int) -> list[Unit]:
     """The parts of `unit`'s recording to do next."""
     length_ms = unit.estimated_ms if not state.continues else part_ms
-    return [replace(unit, part_index=part, language=state.language, estimated_ms=min(length_ms, part_ms)) for part in state.parts_to_do(part_ms)]
+    return [
+        replace(unit, part_index=part, language=state.language, estimated_ms=min(length_ms, part_ms))
+        for part in state.parts_to_do(part_ms)
+    ]
 
 
 def _with_state(manifest: DataFrame, tables: Tables) -> DataFrame:
-    done = tables.read(RECORDINGS).select("audio_id", "status", "run_key", "run_id", F.col("source_key").alias("done_source_key"))
+    done = tables.read(RECORDINGS).select(
+        "audio_id", "status", "run_key", "run_id", F.col("source_key").alias("done_source_key")
+    )
     passing = tables.read(FAILURES).where("transient").select("audio_id").distinct().withColumn("may_pass", F.lit(True))
     rows = manifest.select("audio_id", "uri", "size_bytes", "start_ms", "end_ms", "source_key")
     return rows.join(done, "audio_id", "left").join(passing, "audio_id", "left")
@@ -159,7 +177,9 @@ def _is_pending(row: Any, run_key: str, reprocess: Reprocess) -> bool:
 def _first_unit(row: Any, run_key: str) -> Unit:
     estimated_ms = _estimated_ms(row.uri, row.size_bytes, row.start_ms, row.end_ms)
     # What a recording shows now is no progress on doing it again in the same way.
-    return Unit(row.audio_id, run_key, row.source_key, 0, estimated_ms, newer_than=row.run_id if row.run_key == run_key else "")
+    return Unit(
+        row.audio_id, run_key, row.source_key, 0, estimated_ms, newer_than=row.run_id if row.run_key == run_key else ""
+    )
 
 
 def read_progress(tables: Tables, units: Sequence[Unit]) -> dict[str, Progress]:
@@ -169,10 +189,20 @@ def read_progress(tables: Tables, units: Sequence[Unit]) -> dict[str, Progress]:
     if not found:
         return found
     run_keys = {unit.audio_id: unit.run_key for unit in units}
-    ids = pa.table({"audio_id": pa.array(list(run_keys), pa.string()), "run_key": pa.array(list(run_keys.values()), pa.string())})
-    closings = tables.read(CHUNKS).where("closing is not null").select("audio_id", "run_key", "run_id", "part_index", "closing.*")
+    ids = pa.table(
+        {"audio_id": pa.array(list(run_keys), pa.string()), "run_key": pa.array(list(run_keys.values()), pa.string())}
+    )
+    closings = (
+        tables.read(CHUNKS)
+        .where("closing is not null")
+        .select("audio_id", "run_key", "run_id", "part_index", "closing.*")
+    )
     rows = closings.join(F.broadcast(tables.spark.createDataFrame(ids)), ["audio_id", "run_key"], "left_semi")
-    for row in rows.select("audio_id", "run_id", "part_index", "continues", "header_duration_ms", "language").orderBy("run_id").collect():
+    for row in (
+        rows.select("audio_id", "run_id", "part_index", "continues", "header_duration_ms", "language")
+        .orderBy("run_id")
+        .collect()
+    ):
         if row.run_id > newer_than[row.audio_id]:
             state = found[row.audio_id]
             state.continues[row.part_index] = row.continues
@@ -201,7 +231,8 @@ def take_wave(todo: list[Unit], wave_ms: int) -> tuple[list[Unit], list[Unit]]:
 
 
 def balance(units: Sequence[Unit], tasks: int) -> list[list[Unit]]:
-    """At most `tasks` lists of about equal length in ms: each unit, longest first, goes to the list that is shortest so far."""
+    """At most `tasks` lists of about equal length in ms: each unit, longest first, goes to the list that is shortest so
+    far."""
     lists: list[list[Unit]] = [[] for _ in range(min(tasks, len(units)))]
     heap = [(0, index) for index in range(len(lists))]
     for unit in sorted(units, key=lambda unit: (-unit.estimated_ms, unit.audio_id, unit.part_index)):
@@ -228,6 +259,8 @@ def work_of(spark: SparkSession, manifest: DataFrame, tasks: Sequence[Sequence[U
         "position": pa.array([position for _, _, position in placed], pa.int32()),
     }
     rows = manifest.join(F.broadcast(spark.createDataFrame(pa.table(columns))), "audio_id")
-    rows = rows.withColumn("language_source", F.coalesce("language_source", F.when(F.col("detected").isNotNull(), "detected")))
+    rows = rows.withColumn(
+        "language_source", F.coalesce("language_source", F.when(F.col("detected").isNotNull(), "detected"))
+    )
     rows = rows.withColumn("language", F.coalesce("language", "detected"))
     return rows.repartitionById(len(tasks), "task").sortWithinPartitions("position").select(WORK.names)

@@ -14,7 +14,8 @@ from transforms.front import Chunk, Closing, StageClock, Work, front
 class Prefetch:
     """Runs `front` on each work in a few threads. A context manager, so that the threads end however the task does.
 
-    Events of one work come in order; works are started in order, and finish as they may. At most `prefetch_mib` of samples wait.
+    Events of one work come in order; works are started in order, and finish as they may. At most `prefetch_mib` of
+    samples wait.
     """
 
     def __init__(self, works: Iterable[Work], config: Config) -> None:
@@ -26,7 +27,10 @@ class Prefetch:
         self._changed = threading.Condition()
         self._works_lock = threading.Lock()
         self.stage_seconds: Counter[str] = Counter()
-        self._threads = [threading.Thread(target=self._run, daemon=True, name=f"front-{i}") for i in range(config.batching.front_threads)]
+        self._threads = [
+            threading.Thread(target=self._run, daemon=True, name=f"front-{i}")
+            for i in range(config.batching.front_threads)
+        ]
         self._running = len(self._threads)
 
     def __enter__(self) -> Prefetch:
@@ -34,7 +38,9 @@ class Prefetch:
             thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -84,7 +90,9 @@ class Prefetch:
         """False if the task has ended."""
         with self._changed:
             size_bytes = _size_bytes(event)
-            self._changed.wait_for(lambda: self._stopped or not self._events or self._waiting_bytes + size_bytes <= self._max_bytes)
+            self._changed.wait_for(
+                lambda: self._stopped or not self._events or self._waiting_bytes + size_bytes <= self._max_bytes
+            )
             if self._stopped:
                 return False
             self._events.append(event)

@@ -20,29 +20,49 @@ class TaskReports(AccumulatorParam[TaskReport]):
     def zero(self, value: TaskReport) -> TaskReport:
         return TaskReport()
 
-    def addInPlace(self, value1: TaskReport, value2: TaskReport) -> TaskReport:  # noqa: N802 (pyspark's name)
+    def addInPlace(self, value1: TaskReport, value2: TaskReport) -> TaskReport:
         return value1 + value2
 
 
 class ProgressDisplay:
     """Shows `read()` every `every_s` seconds while the context lasts, and once more at its end if anything was done."""
 
-    def __init__(self, recordings: int, estimated_ms: int, read: Callable[[], TaskReport], every_s: float, stream: TextIO = sys.stderr) -> None:
-        self._recordings, self._estimated_ms, self._read, self._every_s, self._stream = recordings, estimated_ms, read, every_s, stream
+    def __init__(
+        self,
+        recordings: int,
+        estimated_ms: int,
+        read: Callable[[], TaskReport],
+        every_s: float,
+        stream: TextIO = sys.stderr,
+    ) -> None:
+        self._recordings, self._estimated_ms, self._read, self._every_s, self._stream = (
+            recordings,
+            estimated_ms,
+            read,
+            every_s,
+            stream,
+        )
         self._started = time.monotonic()
         self._stop = threading.Event()
         self._bar = None
         if stream.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=recordings, unit="recording", file=stream, bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} {postfix}")
+            self._bar = tqdm(
+                total=recordings,
+                unit="recording",
+                file=stream,
+                bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} {postfix}",
+            )
         self._thread = threading.Thread(target=self._loop, daemon=True, name="progress")
 
     def __enter__(self) -> ProgressDisplay:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop.set()
         self._thread.join()
         self._show()
@@ -64,14 +84,16 @@ class ProgressDisplay:
 
 
 def progress_line(report: TaskReport, recordings: int, estimated_ms: int, seconds: float) -> str:
-    """Recordings and audio done of how many, times real time, failures, time left. Lengths not yet decoded are estimates from file sizes."""
+    """Recordings and audio done of how many, times real time, failures, time left. Lengths not yet decoded are
+    estimates from file sizes."""
     done_h, share = report.audio_ms / 3.6e6, report.recordings / recordings if recordings else 1.0
     total_h = max(done_h, estimated_ms / 3.6e6)
     if report.audio_ms:
         share = max(share, min(1.0, report.audio_ms / max(1, estimated_ms))) if report.recordings < recordings else 1.0
     left = f"{_duration(seconds * (1 - share) / share)} left" if share > 0 else "time left not known yet"
     speed = report.audio_ms / 1000 / seconds if seconds > 0 else 0.0
-    return f"{report.recordings} of {recordings} recordings, {done_h:.2f} of about {total_h:.2f} h of audio, {speed:.1f}x real time, {report.failed} failed, {left}"
+    done = f"{report.recordings} of {recordings} recordings, {done_h:.2f} of about {total_h:.2f} h of audio"
+    return f"{done}, {speed:.1f}x real time, {report.failed} failed, {left}"
 
 
 def _duration(seconds: float) -> str:

@@ -1,7 +1,8 @@
-"""Chunks → segments, words, failures, then recordings. Plain DataFrame code that asks no engine; every step can be repeated without harm.
+"""Chunks → segments, words, failures, then recordings. Plain DataFrame code that asks no engine; every step can be
+repeated without harm.
 
-The order is what keeps readers safe: a transcript's segments and words are there before its row in recordings points to them by run_key,
-and those of the transcript it replaces go last.
+The order is what keeps readers safe: a transcript's segments and words are there before its row in recordings points to
+them by run_key, and those of the transcript it replaces go last.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from transforms.transcript import assemble
 
 _TAKES_AT_ONCE = 20_000
 _NESTED = (SEGMENTS, WORDS, FAILURES)
-TRANSCRIPTS = pa.schema([*RECORDINGS.arrow, *(pa.field(table.name, pa.list_(pa.struct(list(table.arrow)))) for table in _NESTED)])
+TRANSCRIPTS = pa.schema(
+    [*RECORDINGS.arrow, *(pa.field(table.name, pa.list_(pa.struct(list(table.arrow)))) for table in _NESTED)]
+)
 """A row of recordings with its rows of the other tables, as `assemble` returns it."""
 
 
@@ -33,7 +36,11 @@ def publish(tables: Tables, takes: Sequence[Take], config: Config) -> None:
 
 def complete_takes(tables: Tables) -> list[Take]:
     """What `publish` can show of all recordings: the take that recordings shows now, else the latest complete one."""
-    closings = tables.read(CHUNKS).where("closing is not null").select("audio_id", "run_key", "run_id", "part_index", "closing.continues")
+    closings = (
+        tables.read(CHUNKS)
+        .where("closing is not null")
+        .select("audio_id", "run_key", "run_id", "part_index", "closing.continues")
+    )
     parts = closings.groupBy("audio_id", "run_key").agg(
         F.min(F.when(~F.col("continues"), F.col("part_index"))).alias("last_part"),
         F.collect_set("part_index").alias("parts"),
@@ -41,7 +48,9 @@ def complete_takes(tables: Tables) -> list[Take]:
     )
     complete = parts.where(F.size(F.filter("parts", lambda part: part <= F.col("last_part"))) == F.col("last_part") + 1)
     shown = tables.read(RECORDINGS).select("audio_id", F.col("run_key").alias("shown_key"))
-    ranked = complete.join(shown, "audio_id", "left").withColumn("rank", F.struct(F.col("run_key") == F.col("shown_key"), "run_id"))
+    ranked = complete.join(shown, "audio_id", "left").withColumn(
+        "rank", F.struct(F.col("run_key") == F.col("shown_key"), "run_id")
+    )
     best = ranked.groupBy("audio_id").agg(F.max_by("run_key", "rank").alias("run_key")).orderBy("audio_id")
     return [(row.audio_id, row.run_key) for row in best.collect()]
 
@@ -50,7 +59,9 @@ def _publish(tables: Tables, takes: Sequence[Take], config: Config) -> None:
     ids, keys = (pa.array(list(column), pa.string()) for column in zip(*takes, strict=True))
     listed = tables.spark.createDataFrame(pa.table({"audio_id": ids, "run_key": keys}))
     chunks = tables.read(CHUNKS).join(F.broadcast(listed), ["audio_id", "run_key"], "left_semi").select(CHUNKS.names)
-    grouped = chunks.groupBy("audio_id", "run_key").applyInArrow(_assembler(config.segments), from_arrow_schema(TRANSCRIPTS))
+    grouped = chunks.groupBy("audio_id", "run_key").applyInArrow(
+        _assembler(config.segments), from_arrow_schema(TRANSCRIPTS)
+    )
     transcripts = grouped.persist(StorageLevel.MEMORY_AND_DISK)
     try:
         recordings = transcripts.select(RECORDINGS.names)
@@ -82,14 +93,17 @@ def _publish_failures(tables: Tables, transcripts: DataFrame, recordings: DataFr
     failures = _rows(transcripts, FAILURES.name)
     if failures.limit(1).count():
         # The same run published twice is still one attempt.
-        tables.upsert(FAILURES, failures, FAILURES.key, update={"attempts": "t.attempts + 1"}, only_if="t.run_id <> s.run_id")
+        tables.upsert(
+            FAILURES, failures, FAILURES.key, update={"attempts": "t.attempts + 1"}, only_if="t.run_id <> s.run_id"
+        )
     done = recordings.select("audio_id", "run_id")
     tables.delete_matching(FAILURES, done, "t.audio_id = s.audio_id AND t.run_id <> s.run_id")
 
 
 def delete_stale(tables: Tables, among: DataFrame | None = None) -> None:
-    """Deletes segments and words that recordings does not show, and parts of chunks that a later run made again, as a repeated or interrupted
-    run leaves them; of all recordings, or of the audio_ids in `among`. No commit if there are none.
+    """Deletes segments and words that recordings does not show, and parts of chunks that a later run made again, as a
+    repeated or interrupted run leaves them; of all recordings, or of the audio_ids in `among`. No commit if there are
+    none.
     """
     shown = tables.read(RECORDINGS).select("audio_id", "run_key")
     closings = tables.read(CHUNKS).where("closing is not null").select("audio_id", "run_key", "part_index", "run_id")
@@ -97,6 +111,10 @@ def delete_stale(tables: Tables, among: DataFrame | None = None) -> None:
         shown, closings = (rows.join(F.broadcast(among), "audio_id", "left_semi") for rows in (shown, closings))
     for table in (WORDS, SEGMENTS):
         tables.delete_matching(table, shown, "t.audio_id = s.audio_id AND t.run_key <> s.run_key")
-    doubled = closings.groupBy("audio_id", "run_key", "part_index").agg(F.max("run_id").alias("run_id"), F.count("*").alias("runs")).where("runs > 1")
+    doubled = (
+        closings.groupBy("audio_id", "run_key", "part_index")
+        .agg(F.max("run_id").alias("run_id"), F.count("*").alias("runs"))
+        .where("runs > 1")
+    )
     same_part = "t.audio_id = s.audio_id AND t.run_key = s.run_key AND t.part_index = s.part_index"
     tables.delete_matching(CHUNKS, doubled, f"{same_part} AND t.run_id < s.run_id")

@@ -1,13 +1,13 @@
 """The fused task: rows of the plan in, rows of the chunks table out. Audio never leaves the Python worker.
 
-Threads run the front end ahead (`prefetch`), chunks of many recordings form batches (`batching`), the engine recognizes, aligners time
-the words, and rows go out in Arrow batches.
+Threads run the front end ahead (`prefetch`), chunks of many recordings form batches (`batching`), the engine
+recognizes, aligners time the words, and rows go out in Arrow batches.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,10 +58,14 @@ class TaskReport:
         return TaskReport(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
 
-def recognize_partition(rows: Iterable[pa.RecordBatch], spec: TaskSpec, report: Callable[[TaskReport], None]) -> Iterator[pa.RecordBatch]:
-    """Does the works in `rows` (plan.WORK's columns); yields rows of the chunks table: for each work its chunks, and one closing row.
+def recognize_partition(
+    rows: Iterable[pa.RecordBatch], spec: TaskSpec, report: Callable[[TaskReport], None]
+) -> Iterator[pa.RecordBatch]:
+    """Does the works in `rows` (plan.WORK's columns); yields rows of the chunks table: for each work its chunks, and
+    one closing row.
 
-    `report` is called once, at the end. What is wrong with a recording becomes a row; what is wrong with the machine is raised.
+    `report` is called once, at the end. What is wrong with a recording becomes a row; what is wrong with the machine is
+    raised.
     """
     task = _Task(spec)
     with Prefetch(_works(rows), spec.config) as front_end:
@@ -91,7 +95,9 @@ class _Task:
     def run(self, front_end: Prefetch) -> Iterator[pa.RecordBatch]:
         with self._clock("load"):
             self._recognizer = load_once(self.spec.recognizer)
-            self._aligners = [(name, spec, None if spec is None else load_once(spec)) for name, spec in self.spec.aligners]
+            self._aligners = [
+                (name, spec, None if spec is None else load_once(spec)) for name, spec in self.spec.aligners
+            ]
         while self._fill(front_end):
             self._recognize(self._window.take())
             if len(self._rows) >= _ROWS_A_BATCH:
@@ -99,7 +105,9 @@ class _Task:
         if self._rows:
             yield self._flush()
         if self._closings or +self._open_chunks:
-            raise RuntimeError(f"{len(self._closings)} recordings were left without a result; this is a bug, please report it")
+            raise RuntimeError(
+                f"{len(self._closings)} recordings were left without a result; this is a bug, please report it"
+            )
         self.report.second_tries = self._tries.second
         self.report.seconds.update(self._clock.seconds)
 
@@ -175,7 +183,9 @@ class _Task:
             "created_at": datetime.datetime.now(datetime.UTC),
         }
 
-    def _chunk_row(self, chunk: Chunk, hypothesis: Hypothesis, aligner: str | None, words: list[dict[str, Any]]) -> dict[str, Any]:
+    def _chunk_row(
+        self, chunk: Chunk, hypothesis: Hypothesis, aligner: str | None, words: list[dict[str, Any]]
+    ) -> dict[str, Any]:
         for word in words:
             for time in ("start_ms", "end_ms"):
                 word[time] = None if word[time] is None else chunk.start_ms + word[time]

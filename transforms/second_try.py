@@ -24,8 +24,11 @@ class Tries:
     """Utterances that were recognized again by halves."""
 
 
-def recognize_all(recognizer: Recognizer, utterances: Sequence[Utterance], config: RetryConfig, tries: Tries) -> list[Hypothesis | RecordingError]:
-    """One result an utterance, in order. A loop or a truncation is tried again by halves, and flagged if that does not help.
+def recognize_all(
+    recognizer: Recognizer, utterances: Sequence[Utterance], config: RetryConfig, tries: Tries
+) -> list[Hypothesis | RecordingError]:
+    """One result an utterance, in order. A loop or a truncation is tried again by halves, and flagged if that does not
+    help.
 
     Raises EngineLost if the engine cannot go on, even with one utterance at a time.
     """
@@ -33,24 +36,32 @@ def recognize_all(recognizer: Recognizer, utterances: Sequence[Utterance], confi
     for index, (utterance, result) in enumerate(zip(utterances, results, strict=True)):
         if isinstance(result, Hypothesis) and (doubts := find_doubts(result)):
             tries.second += 1
-            results[index] = _by_halves(recognizer, utterance, result, config) or replace(result, flags=(*result.flags, *doubts))
+            results[index] = _by_halves(recognizer, utterance, result, config) or replace(
+                result, flags=(*result.flags, *doubts)
+            )
     return results
 
 
 def recognize_safely(recognizer: Recognizer, utterances: Sequence[Utterance]) -> list[Hypothesis | RecordingError]:
-    """As the recognizer's `recognize`, but out of memory halves the batch, and an utterance that raises gets its error as its result."""
+    """As the recognizer's `recognize`, but out of memory halves the batch, and an utterance that raises gets its error
+    as its result."""
     try:
         found = recognizer.recognize(utterances)
     except EngineLost:
         raise
     except MemoryError as error:
         if len(utterances) == 1:
-            raise EngineLost(f"out of memory with one utterance of {len(utterances[0].samples) / SAMPLE_RATE_HZ:.1f} s") from error
+            raise EngineLost(
+                f"out of memory with one utterance of {len(utterances[0].samples) / SAMPLE_RATE_HZ:.1f} s"
+            ) from error
         half = len(utterances) // 2
         return recognize_safely(recognizer, utterances[:half]) + recognize_safely(recognizer, utterances[half:])
     except Exception as error:  # whose fault it is shows when each utterance goes alone
+        if len(utterances) == 1 and isinstance(error, RecordingError):
+            return [error]
         if len(utterances) == 1:
-            message = f"the recognizer failed: {type(error).__name__}: {error}; listen to this stretch, then try --reprocess failed"
+            reason = f"{type(error).__name__}: {error}"
+            message = f"the recognizer failed: {reason}; listen to this stretch, then try --reprocess failed"
             return [RecordingError("recognize", type(error).__name__, message)]
         return [result for utterance in utterances for result in recognize_safely(recognizer, [utterance])]
     check_counts("the recognizer", len(utterances), len(found))
@@ -66,7 +77,8 @@ def find_doubts(hypothesis: Hypothesis) -> tuple[str, ...]:
 
 
 def repeats_itself(text: str) -> bool:
-    """True if the text compresses better than speech does, or says one pattern of up to 20 words (or of one character) six times in a row."""
+    """True if the text compresses better than speech does, or says one pattern of up to 20 words (or of one character)
+    six times in a row."""
     data = text.encode()
     if len(data) / len(zlib.compress(data)) > _COMPRESSION_RATIO:
         return True
@@ -81,13 +93,19 @@ def repeats_itself(text: str) -> bool:
     return False
 
 
-def _by_halves(recognizer: Recognizer, utterance: Utterance, first: Hypothesis, config: RetryConfig) -> Hypothesis | None:
-    """The hypotheses of the two halves, cut at the quietest point of the middle, as one; None if a half fails or is too short."""
+def _by_halves(
+    recognizer: Recognizer, utterance: Utterance, first: Hypothesis, config: RetryConfig
+) -> Hypothesis | None:
+    """The hypotheses of the two halves, cut at the quietest point of the middle, as one; None if a half fails or is too
+    short."""
     samples = utterance.samples
     if len(samples) < max(1, config.min_audio_ms) * SAMPLE_RATE_HZ // 1000:
         return None
     cut = quietest_sample(samples, len(samples) // 4, -(-len(samples) * 3 // 4))
-    halves = [replace(utterance, samples=part, language=first.language) for part in (samples[:cut].copy(), samples[cut:].copy())]
+    halves = [
+        replace(utterance, samples=part, language=first.language)
+        for part in (samples[:cut].copy(), samples[cut:].copy())
+    ]
     left, right = recognize_safely(recognizer, halves)
     if isinstance(left, RecordingError) or isinstance(right, RecordingError):
         return None
@@ -95,7 +113,9 @@ def _by_halves(recognizer: Recognizer, utterance: Utterance, first: Hypothesis, 
     return _joined(left, right, cut * 1000 // SAMPLE_RATE_HZ, first, tuple(sorted(doubts)))
 
 
-def _joined(left: Hypothesis, right: Hypothesis, offset_ms: int, first: Hypothesis, flags: tuple[str, ...]) -> Hypothesis:
+def _joined(
+    left: Hypothesis, right: Hypothesis, offset_ms: int, first: Hypothesis, flags: tuple[str, ...]
+) -> Hypothesis:
     lead = left.text + separator(left.text, right.text)
     shifted = tuple(
         Token(

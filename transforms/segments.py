@@ -11,7 +11,10 @@ from schemas.config import SegmentsConfig
 _SENTENCE_ENDS = ".?!…。？！｡।؟"
 _CLAUSE_ENDS = ",;:—–、，；：،"
 _CLOSING_MARKS = "\"'”’»)]}」』）】"
-_ABBREVIATIONS = frozenset("mr. mrs. ms. dr. prof. st. vs. etc. e.g. i.e. no. inc. ltd. co. jr. sr. gen. sen. rep. approx. dept. z.b. bzw. nr. usw. hr. fr.".split())
+_ABBREVIATIONS = frozenset(
+    "mr. mrs. ms. dr. prof. st. vs. etc. e.g. i.e. no. inc. ltd. co. jr. sr. gen. sen. rep. approx. dept. "
+    "z.b. bzw. nr. usw. hr. fr.".split()
+)
 _CLAUSE_WEIGHT = 3.0
 _PAUSE_WEIGHT_MS = 300
 _MAX_PAUSE_WEIGHT = 2.0
@@ -21,7 +24,8 @@ _UNTIMED_MS = 200
 
 @dataclass(frozen=True)
 class TimedWord:
-    """A word of a channel's text: `chunk_ms` is its chunk's (start, end), which stands in where its own times are None."""
+    """A word of a channel's text: `chunk_ms` is its chunk's (start, end), which stands in where its own times are
+    None."""
 
     word: str
     char_start: int
@@ -44,8 +48,9 @@ class TimedWord:
 def split_segments(words: Sequence[TimedWord], config: SegmentsConfig) -> list[tuple[int, int]]:
     """Index ranges [first, last) that cover `words` in order, one a segment.
 
-    A segment ends with a sentence, at a change of language, and at a pause over `max_pause_ms`. One that is over `max_chars` or `max_ms` is
-    divided where punctuation, pause and balance of the halves speak for it most; a single word is never divided.
+    A segment ends with a sentence, at a change of language, and at a pause over `max_pause_ms`. One that is over
+    `max_chars` or `max_ms` is divided where punctuation, pause and balance of the halves speak for it most; a single
+    word is never divided.
     """
     if not words:
         return []
@@ -65,7 +70,11 @@ def split_segments(words: Sequence[TimedWord], config: SegmentsConfig) -> list[t
 
 def mean_confidence(words: Sequence[TimedWord]) -> float | None:
     """The words' confidence weighted by their duration; None if none has one."""
-    known = [(word.confidence, _UNTIMED_MS if word.start_ms is None else word.ends_ms - word.begins_ms) for word in words if word.confidence is not None]
+    known = [
+        (word.confidence, _UNTIMED_MS if word.start_ms is None else word.ends_ms - word.begins_ms)
+        for word in words
+        if word.confidence is not None
+    ]
     weight = sum(ms for _, ms in known)
     return sum(confidence * ms for confidence, ms in known) / weight if weight else None
 
@@ -94,7 +103,9 @@ def _best_cut(words: Sequence[TimedWord], first: int, last: int) -> int:
 
     def score(cut: int) -> float:
         before, after = words[cut - 1], words[cut]
-        clause = _CLAUSE_WEIGHT if before.word.rstrip(_CLOSING_MARKS)[-1:] in tuple(_CLAUSE_ENDS + _SENTENCE_ENDS) else 0.0
+        clause = (
+            _CLAUSE_WEIGHT if before.word.rstrip(_CLOSING_MARKS)[-1:] in tuple(_CLAUSE_ENDS + _SENTENCE_ENDS) else 0.0
+        )
         pause = min(_MAX_PAUSE_WEIGHT, max(0, after.begins_ms - before.ends_ms) / _PAUSE_WEIGHT_MS)
         imbalance = abs((before.char_end - begin) - (end - after.char_start)) / (end - begin)
         return clause + pause - 4 * imbalance

@@ -1,17 +1,18 @@
 """Where the tables live, and the few ways in which they are written: the only file that knows Delta.
 
-`root` is a path or uri (`./lakehouse`, `s3://bucket/speech`: tables at root/words, …) or a name in a catalog (`main.speech`).
+`root` is a path or uri (`./lakehouse`, `s3://bucket/speech`: tables at root/words, …) or a name in a catalog
+(`main.speech`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_type
 
@@ -49,7 +50,9 @@ class Tables:
             if self.exists(table):
                 continue
             builder = DeltaTable.createIfNotExists(self.spark)
-            builder = builder.tableName(self.identifier(table)) if self.in_catalog else builder.location(self._path(table))
+            builder = (
+                builder.tableName(self.identifier(table)) if self.in_catalog else builder.location(self._path(table))
+            )
             for name, arrow_type, comment in table.columns:
                 builder = builder.addColumn(name, from_arrow_type(arrow_type), comment=comment)
             for key, value in _PROPERTIES.items():
@@ -72,24 +75,35 @@ class Tables:
         rows.select(table.names).write.format("delta").mode("append").insertInto(self.identifier(table))
 
     def replace(self, table: Table, rows: DataFrame, takes: Sequence[Take]) -> None:
-        """Leaves exactly `rows` for the (audio_id, run_key) in `takes`, in one commit; a plain append if the table has none of them."""
+        """Leaves exactly `rows` for the (audio_id, run_key) in `takes`, in one commit; a plain append if the table has
+        none of them."""
         rows = rows.select(table.names)
-        known = f"{_in('audio_id', (audio_id for audio_id, _ in takes))} AND {_in('run_key', (run_key for _, run_key in takes))}"
+        audio_ids, run_keys = zip(*takes, strict=True)
+        known = f"{_in('audio_id', audio_ids)} AND {_in('run_key', run_keys)}"
         if self.read(table).where(known).limit(1).count():
             writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", known)
             writer.saveAsTable(self.identifier(table)) if self.in_catalog else writer.save(self._path(table))
         else:
             self.append(table, rows)
 
-    def upsert(self, table: Table, rows: DataFrame, key: Iterable[str], update: dict[str, str] | None = None, only_if: str | None = None) -> None:
-        """Updates the rows with the same key (null equals null), inserts the others; one commit. `update` overrides columns, by SQL over t and s."""
+    def upsert(
+        self,
+        table: Table,
+        rows: DataFrame,
+        key: Iterable[str],
+        update: Mapping[str, str] | None = None,
+        only_if: str | None = None,
+    ) -> None:
+        """Updates the rows with the same key (null equals null), inserts the others; one commit. `update` overrides
+        columns, by SQL over t and s."""
         on = " AND ".join(f"t.{name} <=> s.{name}" for name in key)
-        values = {name: f"s.{name}" for name in table.names} | (update or {})
+        values: dict[str, str | Column] = {**{name: f"s.{name}" for name in table.names}, **(update or {})}
         merge = self._delta(table).alias("t").merge(rows.select(table.names).alias("s"), on)
         merge.whenMatchedUpdate(condition=only_if, set=values).whenNotMatchedInsertAll().execute()
 
     def delete_matching(self, table: Table, others: DataFrame, on: str) -> None:
-        """Deletes the rows t of the table for which a row s of `others` fulfils the SQL condition `on`. No commit if there are none."""
+        """Deletes the rows t of the table for which a row s of `others` fulfils the SQL condition `on`. No commit if
+        there are none."""
         target = self.read(table).alias("t")
         if target.join(others.alias("s"), F.expr(on), "left_semi").limit(1).count():
             self._delta(table).alias("t").merge(others.alias("s"), on).whenMatchedDelete().execute()

@@ -16,8 +16,8 @@ Row = Mapping[str, Any]
 def assemble(rows: Sequence[Row], config: SegmentsConfig) -> dict[str, Any]:
     """One row of the table recordings, with lists of rows for segments, words and failures under these names.
 
-    `rows` are one recording's rows of chunks under one run_key; where several runs made a part, the latest complete one counts.
-    Words are in the order of the text; `recordings.text[char_start:char_end]` is the word.
+    `rows` are one recording's rows of chunks under one run_key; where several runs made a part, the latest complete one
+    counts. Words are in the order of the text; `recordings.text[char_start:char_end]` is the word.
     """
     rows = _latest(rows)
     closings = sorted((row for row in rows if row["closing"]), key=lambda row: row["part_index"])
@@ -27,7 +27,9 @@ def assemble(rows: Sequence[Row], config: SegmentsConfig) -> dict[str, Any]:
     for chunk in chunks:
         if chunk["words"]:
             by_channel[chunk["channel"]].append(chunk)
-    text, segments, words = _read_together([_channel_segments(channel, by_channel[channel], config) for channel in by_channel])
+    text, segments, words = _read_together(
+        [_channel_segments(channel, by_channel[channel], config) for channel in by_channel]
+    )
     failures = [_failure(row) for row in rows if row["error"]]
     timed = [word for segment in segments for word in segment.pop("timed")]
     return {
@@ -39,7 +41,8 @@ def assemble(rows: Sequence[Row], config: SegmentsConfig) -> dict[str, Any]:
 
 
 def _latest(rows: Sequence[Row]) -> list[Row]:
-    """Of each part only the latest run's rows; rows without their closing row never get here, since a task's rows are committed together."""
+    """Of each part only the latest run's rows; rows without their closing row never get here, since a task's rows are
+    committed together."""
     latest: dict[int, str] = {}
     for row in rows:
         if row["closing"]:
@@ -97,8 +100,11 @@ def _joined(chunks: Sequence[Row]) -> tuple[str, list[TimedWord]]:
 
 
 def _read_together(channels: Sequence[list[dict[str, Any]]]) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
-    """Text, segments and rows of words of the whole recording: segments of all channels by their start, a line each turn."""
-    segments = sorted((segment for channel in channels for segment in channel), key=lambda s: (s["start_ms"], s["channel"] or 0))
+    """Text, segments and rows of words of the whole recording: segments of all channels by their start, a line each
+    turn."""
+    segments = sorted(
+        (segment for channel in channels for segment in channel), key=lambda s: (s["start_ms"], s["channel"] or 0)
+    )
     text, words, before = "", [], None
     for index, segment in enumerate(segments):
         same_voice = before is None or before["channel"] == segment["channel"]
@@ -123,12 +129,16 @@ def _read_together(channels: Sequence[list[dict[str, Any]]]) -> tuple[str, list[
     return text, segments, words
 
 
-def _recording(closings: Sequence[Row], chunks: Sequence[Row], text: str, words: Sequence[TimedWord], failures: Sequence[Row]) -> dict[str, Any]:
+def _recording(
+    closings: Sequence[Row], chunks: Sequence[Row], text: str, words: Sequence[TimedWord], failures: Sequence[Row]
+) -> dict[str, Any]:
     first = closings[0]["closing"]
     languages = Counter(word.language for word in words if word.language)
     sources = [chunk["language_source"] for chunk in chunks if chunk["language_source"]]
     aligners = Counter(chunk["aligner"] for chunk in chunks if chunk["aligner"])
-    flags = {flag for row in closings for flag in row["closing"]["flags"] or ()} | {flag for chunk in chunks for flag in chunk["flags"] or ()}
+    flags = {flag for row in closings for flag in row["closing"]["flags"] or ()} | {
+        flag for chunk in chunks for flag in chunk["flags"] or ()
+    }
     if text and failures:
         flags.add("incomplete")
     if chunks and not text and not failures:
@@ -140,7 +150,10 @@ def _recording(closings: Sequence[Row], chunks: Sequence[Row], text: str, words:
         "text": text or None,
         "language": languages.most_common(1)[0][0] if languages else None,
         "language_source": sources[0] if languages else None,
-        "duration_ms": max((row["closing"]["duration_ms"] for row in closings if row["closing"]["duration_ms"] is not None), default=None),
+        "duration_ms": max(
+            (row["closing"]["duration_ms"] for row in closings if row["closing"]["duration_ms"] is not None),
+            default=None,
+        ),
         "speech_ms": _sum(row["closing"]["speech_ms"] for row in closings),
         "word_count": len(words) if text or not failures else None,
         "confidence": mean_confidence(words),

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from schemas.config import SAMPLE_RATE_HZ, VadConfig
 
 FRAME_SAMPLES = 512
-"""Samples a frame (32 ms): fixed by Silero at 16 kHz, as are the 64 samples of context before each frame and the 128-wide state."""
+"""Samples a frame (32 ms): fixed by Silero at 16 kHz, as are the 64 samples of context before each frame and the
+128-wide state."""
 _CONTEXT_SAMPLES = 64
 _STATE_WIDTH = 128
 _QUIET_FRAMES = 5
-"""A forced cut looks for the quietest stretch of this many frames (160 ms, the length of a short pause between words)."""
+"""A forced cut looks for the quietest stretch of this many frames (160 ms, the length of a short pause between
+words)."""
 _SILENCE_FLOOR = 1e-10
 
 
@@ -32,7 +34,8 @@ class Span(NamedTuple):
 
 
 class SpeechFinder:
-    """Finds speech in one channel. A span is at most `max_span_samples` long: longer speech is cut at its quietest point.
+    """Finds speech in one channel. A span is at most `max_span_samples` long: longer speech is cut at its quietest
+    point.
 
     `push` and `finish` return the spans that have ended; `settled` is a position before which nothing new will appear.
     """
@@ -116,7 +119,8 @@ class SpeechFinder:
 
 
 def quietest(powers: NDArray[np.floating[Any]], first: int = 0) -> int:
-    """The middle of the quietest _QUIET_FRAMES values of mean power (linear) from index `first` on; the first of equals.
+    """The middle of the quietest _QUIET_FRAMES values of mean power (linear) from index `first` on; the first of
+    equals.
 
     Shape (frames,), at least first + _QUIET_FRAMES long.
     """
@@ -126,8 +130,8 @@ def quietest(powers: NDArray[np.floating[Any]], first: int = 0) -> int:
 
 
 def quietest_sample(samples: NDArray[np.float32], first: int = 0, last: int | None = None) -> int:
-    """`quietest` in samples [first, last) of 16 kHz audio, for cuts where VAD is not asked. Shape (samples,), or (channels, samples) for a cut
-    through all of them. At least half a second must lie between `first` and `last`.
+    """`quietest` in samples [first, last) of 16 kHz audio, for cuts where VAD is not asked. Shape (samples,), or
+    (channels, samples) for a cut through all of them. At least half a second must lie between `first` and `last`.
     """
     power = np.square(np.atleast_2d(samples[..., first:last])).mean(axis=0)
     frames = power[: len(power) // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
@@ -149,7 +153,8 @@ def _session() -> Any:
 
 
 def _model_path() -> Path:
-    """Silero VAD v6 as faster-whisper's package carries it, found without importing that package (the silero-vad package needs torch)."""
+    """Silero VAD v6 as faster-whisper's package carries it, found without importing that package (the silero-vad
+    package needs torch)."""
     found = importlib.util.find_spec("faster_whisper")
     if found is None or not found.submodule_search_locations:
         raise ModuleNotFoundError("VAD needs the model file in the package faster-whisper: pip install faster-whisper")

@@ -1,4 +1,5 @@
-"""Text and timed tokens → words: offsets into the text, times that run forward, confidence. Needs no Spark and no engine."""
+"""Text and timed tokens → words: offsets into the text, times that run forward, confidence. Needs no Spark and no
+engine."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class Span(NamedTuple):
 def split_words(text: str, language: str | None, tokens: Sequence[Token] = ()) -> list[Span]:
     """The words of `text` in order, punctuation attached; marks that stand alone between spaces belong to no word.
 
-    A character each in Chinese and Cantonese, the recognizer's `tokens` in other languages written without spaces, else what spaces divide.
+    A character each in Chinese and Cantonese, the recognizer's `tokens` in other languages written without spaces, else
+    what spaces divide.
     """
     if language in UNSPACED_LANGUAGES and tokens:
         pieces = [Span(token.char_start, token.char_end) for token in tokens]
@@ -68,7 +70,8 @@ def separator(left: str, right: str) -> str:
 
 
 def token_times(words: Sequence[Span], tokens: Sequence[Token]) -> WordTimes:
-    """Each word's time from the tokens that lie in it: from the first start to the last end; None if one of the two is unknown."""
+    """Each word's time from the tokens that lie in it: from the first start to the last end; None if one of the two is
+    unknown."""
     times: WordTimes = []
     for inside in _tokens_by_word(words, tokens):
         starts = [token.start_ms for token in inside if token.start_ms is not None]
@@ -103,8 +106,8 @@ def _tokens_by_word(words: Sequence[Span], tokens: Sequence[Token]) -> list[list
 def settle_times(times: Sequence[tuple[int, int] | None], length_ms: int) -> WordTimes:
     """Times in order, without overlap, inside [0, length_ms], none of zero length.
 
-    A word that reaches into the next one ends where that starts. Words that start together share their time evenly. A word for which
-    no millisecond is left has None.
+    A word that reaches into the next one ends where that starts. Words that start together share their time evenly. A
+    word for which no millisecond is left has None.
     """
     known = [index for index, time in enumerate(times) if time is not None]
     starts, ends = [], []

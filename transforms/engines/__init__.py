@@ -1,10 +1,12 @@
 """The two plug-points: a recognizer turns audio into text, an aligner gives that text's words their times.
 
-To add an engine: copy `whisper.py` (or `sphinx.py` for an aligner), keep the contract below, and add its line to RECOGNIZERS or ALIGNERS.
-One's own engine needs no line here: name it `package.module:Class` in the configuration; `Class(**engine.options)` must be a spec.
+To add an engine: copy `whisper.py` (or `sphinx.py` for an aligner), keep the contract below, and add its line to
+RECOGNIZERS or ALIGNERS. One's own engine needs no line here: name it `package.module:Class` in the configuration;
+`Class(**engine.options)` must be a spec.
 
-A *spec* is small, frozen, hashable and picklable. It is made and checked on the driver; `load()` runs once in each Python worker, and the
-loaded engine is kept for later tasks of that worker. Heavy imports belong inside `load()` and below it.
+A *spec* is small, frozen, hashable and picklable. It is made and checked on the driver; `load()` runs once in each
+Python worker, and the loaded engine is kept for later tasks of that worker. Heavy imports belong inside `load()` and
+below it.
 """
 
 from __future__ import annotations
@@ -28,12 +30,14 @@ Samples = NDArray[np.float32]
 
 
 class EngineLost(RuntimeError):
-    """The engine cannot go on in this process (dead device, out of memory at batch size 1): the task must fail, so that Spark retries it."""
+    """The engine cannot go on in this process (dead device, out of memory at batch size 1): the task must fail, so that
+    Spark retries it."""
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One stretch of speech to recognize: 16 kHz mono float32 in [-1, 1], 1-D and contiguous; `language` is an ISO 639 code, or None to detect it."""
+    """One stretch of speech to recognize: 16 kHz mono float32 in [-1, 1], 1-D and contiguous; `language` is an ISO 639
+    code, or None to detect it."""
 
     samples: Samples
     language: str | None = None
@@ -42,7 +46,8 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of a hypothesis, `text[char_start:char_end]`, in order and without overlap; times in ms from the utterance's first sample, None if unknown."""
+    """A piece of a hypothesis, `text[char_start:char_end]`, in order and without overlap; times in ms from the
+    utterance's first sample, None if unknown."""
 
     char_start: int
     char_end: int
@@ -55,8 +60,9 @@ class Token:
 class Hypothesis:
     """What a recognizer read in one utterance.
 
-    `text` is stripped, and '' where nothing was said. `finish` is 'length' if the text was cut at the token limit. `mean_logprob` is the
-    natural logarithm of the tokens' probability, averaged; `language` an ISO 639 code, `language_probability` 1.0 where it was given.
+    `text` is stripped, and '' where nothing was said. `finish` is 'length' if the text was cut at the token limit.
+    `mean_logprob` is the natural logarithm of the tokens' probability, averaged; `language` an ISO 639 code,
+    `language_probability` 1.0 where it was given.
     """
 
     text: str
@@ -75,8 +81,8 @@ class Recognizer(Protocol):
     def recognize(self, utterances: Sequence[Utterance]) -> list[Hypothesis]:
         """One hypothesis an utterance, in order. A result does not depend on the other utterances.
 
-        Raises EngineLost (or MemoryError, after which the caller halves the batch) for what another try elsewhere may mend; any other
-        exception is taken to be the utterance's own fault.
+        Raises EngineLost (or MemoryError, after which the caller halves the batch) for what another try elsewhere may
+        mend; any other exception is taken to be the utterance's own fault.
         """
         ...
 
@@ -92,24 +98,28 @@ class AlignmentRequest:
 
 
 WordTimes = list[tuple[int, int] | None]
-"""(start_ms, end_ms) from the utterance's first sample for each word of a request, None for a word that could not be timed."""
+"""(start_ms, end_ms) from the utterance's first sample for each word of a request, None for a word that could not be
+timed."""
 
 
 @runtime_checkable
 class Aligner(Protocol):
     def align(self, requests: Sequence[AlignmentRequest]) -> list[WordTimes | None]:
-        """One list a request, in order, as long as its words; None for a request that cannot be aligned (the next aligner is asked then)."""
+        """One list a request, in order, as long as its words; None for a request that cannot be aligned (the next
+        aligner is asked then)."""
         ...
 
 
 class EngineSpec(Protocol):
-    """What a name in the configuration stands for. `key` holds whatever changes the result, as JSON values; it becomes part of run_key."""
+    """What a name in the configuration stands for. `key` holds whatever changes the result, as JSON values; it becomes
+    part of run_key."""
 
     @property
     def key(self) -> Mapping[str, Any]: ...
 
     def check(self) -> None:
-        """Raises ConfigError on the driver if the engine could not be loaded: names the missing package or file and the command that brings it."""
+        """Raises ConfigError on the driver if the engine could not be loaded: names the missing package or file and the
+        command that brings it."""
         ...
 
     def load(self) -> Any: ...
@@ -128,7 +138,8 @@ def recognizer_spec(config: Config) -> EngineSpec:
 
 
 def aligner_specs(config: Config) -> tuple[tuple[str, AlignerSpec | None], ...]:
-    """(name, checked spec) of each configured aligner in order; the spec of 'recognizer' is None. Raises ConfigError."""
+    """(name, checked spec) of each configured aligner in order; the spec of 'recognizer' is None. Raises
+    ConfigError."""
     return tuple((name, None if name == RECOGNIZER_TIMES else _spec(name, ALIGNERS, {})) for name in config.aligners)
 
 
@@ -136,11 +147,15 @@ def _spec(name: str, known: Mapping[str, str], options: Mapping[str, Any]) -> An
     path = known.get(name, name)
     module_name, colon, class_name = path.partition(":")
     if not colon:
-        raise ConfigError(f"unknown engine '{name}': use one of {', '.join(sorted(known))}, or module:Class for your own")
+        raise ConfigError(
+            f"unknown engine '{name}': use one of {', '.join(sorted(known))}, or module:Class for your own"
+        )
     try:
         spec = getattr(importlib.import_module(module_name), class_name)(**options)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"engine '{name}' cannot be imported: {error}; check that its module is on the Python path of driver and executors") from error
+        raise ConfigError(
+            f"engine '{name}' cannot be imported: {error}; is its module on the path of driver and executors?"
+        ) from error
     except TypeError as error:
         raise ConfigError(f"engine '{name}' does not take the options {dict(options)}: {error}") from error
     spec.check()
@@ -151,7 +166,8 @@ _loaded: dict[Any, Any] = {}
 
 
 def load_once(spec: EngineSpec) -> Any:
-    """The loaded engine of this process, made at the first call with an equal spec. Not for use from several threads at once."""
+    """The loaded engine of this process, made at the first call with an equal spec. Not for use from several threads at
+    once."""
     if spec not in _loaded:
         _loaded[spec] = spec.load()
     return _loaded[spec]

