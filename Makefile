@@ -1,7 +1,7 @@
 # `make` lists what there is. Everything runs in .venv, which `make setup` builds; later runs need no network.
 
 PY := .venv/bin/python
-AUDIO ?= examples
+AUDIO ?= examples/recordings.tsv
 TABLES ?= ./lakehouse
 TRIALS ?= 50
 ARGS ?=
@@ -53,7 +53,7 @@ soak: $(DEV) ## kill the job TRIALS times and compare its tables
 	@$(PY) -m tests.soak --trials $(TRIALS)
 
 bench: ## list the benchmarks
-	@for file in benchmarks/[a-z]*.py; do name=$${file#benchmarks/}; echo "  make bench-$${name%.py}"; done
+	@grep -l __main__ benchmarks/*.py | sed 's,.*/\(.*\)\.py,  make bench-\1,'
 
 bench-%: $(DEV) ## run one benchmark (ARGS="...")
 	@$(PY) -m benchmarks.$* $(ARGS)

@@ -24,7 +24,7 @@ class ConfigError(ValueError):
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def field(default: Any, meaning: str, **limits: Any) -> Any:
@@ -74,7 +74,7 @@ class PackingConfig(Section):
     max_chunk_s: float = field(28.0, "longest stretch sent to the engine at once", ge=2, le=1200)
     max_gap_s: float = field(2.0, "a silence longer than this always ends a chunk", ge=0)
     part_minutes: float = field(
-        60.0, "a recording longer than this is several tasks, cut at the quietest point after each such length", gt=0
+        60.0, "a recording longer than this is several tasks, cut at the quietest point after each such length", ge=0.5
     )
 
 
@@ -137,7 +137,7 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
         key, equals, text = override.partition("=")
         if not equals:
             raise ConfigError(f"--set {override}: write it as section.key=value, for example vad.threshold=0.6")
-        _set(values, key.strip().split("."), yaml.safe_load(text), override)
+        _set(values, key.strip().split("."), _parse(text, f"--set {override}"), override)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -146,18 +146,26 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(
             f"configuration {path}: {error.strerror}; give --config the path of a YAML file such as conf/local.yaml"
         ) from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"configuration {path} is not valid YAML: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"configuration {path} is not UTF-8: {error}; save it as UTF-8") from None
+    values = _parse(text, f"configuration {path}")
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"configuration {path}: expected 'section: …' lines, found a {type(values).__name__}")
     return values
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where} is not valid YAML: {error}") from None
 
 
 def _set(values: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
@@ -174,7 +182,7 @@ def _explain(error: Any) -> str:
     if error["type"] != "extra_forbidden":
         reason = error["msg"].removeprefix("Value error, ")
         return f"configuration key '{'.'.join(path)}': {reason} (found {error['input']!r})"
-    siblings = _section_at(path[:-1]).model_fields
+    siblings = type(_section_at(path[:-1])).model_fields
     close = difflib.get_close_matches(path[-1], siblings, n=1, cutoff=0.5)
     anywhere = [key for key, _, _ in _leaves(Config()) if key.split(".")[-1] == path[-1]]
     nearest = ".".join([*path[:-1], close[0]]) if close else (anywhere[0] if anywhere else None)

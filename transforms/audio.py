@@ -7,7 +7,7 @@ files included.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -26,6 +26,7 @@ _RATES_HZ = (1_000, 768_000)
 _MAX_CHANNELS = 64
 _MEND = "check that the copy is complete, or convert it to WAV"
 _EXACT_SEEK = {"WAV", "WAVEX", "W64", "RF64", "FLAC", "AIFF", "CAF", "AU", "NIST"}
+_PIECE_FRAMES = 4096
 _SEEK_MARGIN_S = 1
 """Decoding starts this much early, so that the resampler has settled when the wanted stretch begins."""
 
@@ -94,11 +95,16 @@ def _resampled(opened: _Opened, channels: str) -> Iterator[Block]:
         else None
     )
     for block in opened.blocks:
-        block = np.clip(np.nan_to_num(block, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
+        block = _clipped(block)
         kept = block if channels == "split" else block.mean(axis=1, keepdims=True, dtype=np.float32)
-        yield (kept if stream is None else stream.resample_chunk(kept)).T
+        yield kept.T if stream is None else _clipped(stream.resample_chunk(kept)).T
     if stream is not None:
-        yield stream.resample_chunk(np.zeros((0, width), dtype=np.float32), last=True).T
+        yield _clipped(stream.resample_chunk(np.zeros((0, width), dtype=np.float32), last=True)).T
+
+
+def _clipped(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """In [-1, 1]: what is not finite is mended; floating-point files and the resampler's filter go beyond."""
+    return np.clip(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
 
 
 @contextmanager
@@ -117,25 +123,38 @@ def _opened(source: Source, name: str, report: DecodeReport, block_s: float, sta
         _check_header(name, file.samplerate, file.channels)
         skipped_s = 0
         if start_s and file.format in _EXACT_SEEK and start_s * file.samplerate < file.frames:
-            file.seek(start_s * file.samplerate)
+            try:
+                file.seek(start_s * file.samplerate)
+            except soundfile.LibsndfileError:  # damaged before that point: read from the start, as far as it goes
+                if isinstance(source, io.BytesIO):
+                    source.seek(0)
+                with _opened(source, name, report, block_s, 0) as opened:
+                    yield opened
+                return
             skipped_s = start_s
         claimed_ms = file.frames * 1000 // file.samplerate if 0 < file.frames < 2**62 else None
         yield _Opened(file.samplerate, file.channels, claimed_ms, skipped_s, _sndfile_blocks(file, block_s, report))
 
 
 def _sndfile_blocks(file: Any, block_s: float, report: DecodeReport) -> Iterator[NDArray[np.float32]]:
+    """`block_s` at a time, read in small pieces: damage costs the piece in which it is met, whatever the block."""
     import soundfile
 
+    # Else soundfile seeks after each read to where it is already, which costs an MP3 the samples around that point.
+    file.seekable = lambda: False
     frames = max(1, int(block_s * file.samplerate))
+    waiting: list[NDArray[np.float32]] = []
     while True:
         try:
-            block = file.read(frames, dtype="float32", always_2d=True)
+            piece = file.read(_PIECE_FRAMES, dtype="float32", always_2d=True)
         except (soundfile.LibsndfileError, RuntimeError) as error:
-            report.damage = str(error)
+            report.damage, piece = str(error), np.zeros((0, file.channels), dtype=np.float32)
+        waiting.append(piece)
+        if not len(piece) or sum(map(len, waiting)) >= frames:
+            yield np.concatenate(waiting)
+            waiting = []
+        if not len(piece):
             return
-        if not len(block):
-            return
-        yield block
 
 
 def _check_header(name: str, rate_hz: int, channels: int) -> None:
@@ -183,22 +202,19 @@ def _ffmpeg_blocks(container: Any, stream: Any, report: DecodeReport) -> Iterato
     """About a second at a time; a packet that cannot be decoded is skipped and noted, as players do."""
     import av
 
-    resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
+    convert = _Converter(stream)
     waiting: list[NDArray[np.float32]] = []
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets, None)
-            frames = packet.decode() if packet is not None else []
+            for frame in packet.decode() if packet is not None else [None]:
+                waiting += convert(frame)
         except (av.FFmpegError, ValueError, IndexError) as error:
             report.damage = report.damage or str(error)
             if isinstance(error, av.error.InvalidDataError):
                 continue
-            packet, frames = None, []
-        for frame in frames:
-            waiting.extend(_samples(resampler.resample(frame)))
-        if packet is None:
-            waiting.extend(_samples(resampler.resample(None)))
+            packet = None
         if waiting and (packet is None or sum(map(len, waiting)) >= stream.rate):
             yield np.concatenate(waiting)
             waiting = []
@@ -206,5 +222,25 @@ def _ffmpeg_blocks(container: Any, stream: Any, report: DecodeReport) -> Iterato
             return
 
 
-def _samples(frames: Iterable[Any]) -> list[NDArray[np.float32]]:
-    return [frame.to_ndarray().T for frame in frames]
+class _Converter:
+    """Frames → (samples, channels) float32, all of the stream's first rate and channels: a broadcast may change them on
+    the way, and FFmpeg's resampler takes one kind of frame only."""
+
+    def __init__(self, stream: Any) -> None:
+        self._layout, self._rate = stream.layout, stream.rate
+        self._kind: tuple[str, str, int] | None = None
+        self._resampler: Any = None
+
+    def __call__(self, frame: Any | None) -> list[NDArray[np.float32]]:
+        """`frame` None ends the stream."""
+        import av
+
+        kind = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
+        converted: list[Any] = []
+        if kind != self._kind:
+            converted += [] if self._resampler is None else self._resampler.resample(None)
+            self._resampler = av.AudioResampler(format="fltp", layout=self._layout, rate=self._rate)
+            self._kind = kind
+        if frame is not None:
+            converted += self._resampler.resample(frame)
+        return [part.to_ndarray().T for part in converted]

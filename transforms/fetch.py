@@ -4,8 +4,10 @@ temporary file."""
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -48,15 +50,23 @@ def local_path(uri: str) -> Path | None:
     """The path of a local uri (a plain path, ~ or file://), None for a remote one."""
     scheme, colon, _ = uri.partition("://")
     if not colon:
-        return Path(uri).expanduser()
+        try:
+            return Path(uri).expanduser()
+        except RuntimeError:  # ~nobody: there is no such user, and so no such file
+            return Path(uri)
     return Path(unquote(urlsplit(uri).path)) if scheme == "file" else None
 
 
 def _checked(path: Path, uri: str | None = None) -> Path:
     name = uri or str(path)
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # to open a pipe would wait for its writer for ever
+            raise RecordingError("fetch", "unsupported", f"{name} is a pipe or a device; copy its content to a file")
         with path.open("rb") as file:
             size_bytes = os.fstat(file.fileno()).st_size
+    except ValueError as error:  # a zero byte in the name
+        raise RecordingError("fetch", "missing", f"{name!r} is no file name ({error}); correct the uri") from error
     except OSError as error:
         raise _explain(error, name) from error
     if size_bytes == 0:
@@ -100,7 +110,8 @@ def open_filesystem(uri: str, config: FetchConfig) -> tuple[Any, str]:
 
 def _explain(error: Exception, name: str) -> RecordingError:
     status = getattr(error, "status", None)
-    if isinstance(error, FileNotFoundError) or status in (404, 410):
+    no_such_name = getattr(error, "errno", None) in (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+    if isinstance(error, FileNotFoundError) or status in (404, 410) or no_such_name:
         return RecordingError(
             "fetch", "missing", f"{name} does not exist; correct the uri or take it out of the manifest"
         )

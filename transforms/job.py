@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from schemas.config import Config, show_config
 from schemas.tables import CHUNKS, RECORDINGS, RUNS, to_batch
 from transforms.engines import aligner_specs, recognizer_spec
+from transforms.errors import RecordingError
+from transforms.front import Closing
 from transforms.manifest import read_manifest
 from transforms.plan import (
     Plan,
@@ -35,7 +39,7 @@ from transforms.plan import (
 )
 from transforms.progress import ProgressDisplay, TaskReports
 from transforms.publish import delete_stale, publish
-from transforms.recognize import TaskReport, TaskSpec, recognize_partition
+from transforms.recognize import TaskReport, TaskSpec, closing_row, recognize_partition, works_of
 from transforms.tables import Tables, Take
 
 _PACKAGES = (
@@ -50,6 +54,10 @@ _PACKAGES = (
     "soundfile",
     "av",
 )
+_WORKER_DIED = "Python worker exited unexpectedly"
+"""What Spark says when a worker was killed or crashed in native code; it has tried the task four times by then."""
+_MAX_CRASHED = 3
+"""More crashing recordings than this in one run are the machine's fault, not theirs."""
 _BYTES_PER_ARROW_BATCH = 32 << 20
 """So that a manifest that brings its recordings as bytes streams into a task, instead of arriving whole."""
 
@@ -112,6 +120,7 @@ class _Run:
         self.started_at, self.started = datetime.datetime.now(datetime.UTC), time.monotonic()
         self.reports = spark.sparkContext.accumulator(TaskReport(), TaskReports())
         self.skipped = 0
+        self.crashed = 0
 
     def execute(self, plan: Plan) -> RunSummary:
         self.skipped = plan.skipped
@@ -145,12 +154,35 @@ class _Run:
                     todo = self._after(wave, unfinished) + todo
 
     def _recognize(self, wave: list[Unit]) -> None:
+        """Commits a wave to chunks. A recording that kills its Python worker at every try is found by halving the wave,
+        and becomes a failure row."""
+        try:
+            self.tables.append(CHUNKS, self._recognized(wave))
+        except (PySparkException, Py4JError) as error:
+            if _WORKER_DIED not in str(error) or (len(wave) == 1 and self.crashed >= _MAX_CRASHED):
+                raise
+            if len(wave) == 1:
+                self.crashed += 1
+                self.tables.append(CHUNKS, self._quarantined(wave[0]))
+                return
+        else:
+            return
+        half = len(wave) // 2
+        self._recognize(wave[:half])
+        self._recognize(wave[half:])
+
+    def _recognized(self, wave: list[Unit]) -> DataFrame:
         slots = self.spark.sparkContext.defaultParallelism
         tasks = balance(wave, task_count(wave, int(self.config.run.task_audio_minutes * 60_000), slots))
-        rows = work_of(self.spark, self.manifest, tasks).mapInArrow(
-            _task(self.spec, self.reports), from_arrow_schema(CHUNKS.arrow)
-        )
-        self.tables.append(CHUNKS, rows)
+        rows = work_of(self.spark, self.manifest, tasks)
+        return rows.mapInArrow(_task(self.spec, self.reports), from_arrow_schema(CHUNKS.arrow))
+
+    def _quarantined(self, unit: Unit) -> DataFrame:
+        (work,) = works_of(work_of(self.spark, self.manifest, [[unit]]).toArrow().to_batches())
+        advice = "convert it to WAV or take it out, then try --reprocess failed"
+        error = RecordingError("decode", "crash", f"{work.name} kills the process that reads it; {advice}")
+        row = closing_row(Closing(work, error=error), self.spec)
+        return self.spark.createDataFrame(pa.Table.from_batches([to_batch([row], CHUNKS.arrow)]))
 
     def _after(self, wave: list[Unit], unfinished: set[str]) -> list[Unit]:
         """Publishes what a wave has completed; returns the parts of very long recordings that are to follow.

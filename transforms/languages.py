@@ -46,6 +46,8 @@ class LanguageBook:
 
     def __init__(self) -> None:
         self._recordings: dict[tuple[str, int], _Recording] = {}
+        self.held_s = 0.0
+        """Audio of the chunks that wait for a decision, in seconds. While there is some, a chunk of theirs is out."""
 
     def offer(self, chunk: Chunk) -> list[Ready]:
         """Takes the next chunk of a recording; returns those that can be recognized now."""
@@ -53,6 +55,7 @@ class LanguageBook:
         if recording.decided is not None:
             return [Ready(chunk, recording.decided)]
         recording.held.append(chunk)
+        self.held_s += chunk.audio_s
         return self._next_scout(recording)
 
     def heard(self, chunk: Chunk, hypothesis: Hypothesis | None) -> tuple[list[Heard], list[Ready]]:
@@ -86,7 +89,9 @@ class LanguageBook:
         if recording.scouting or not recording.held:
             return []
         recording.scouting = True
-        return [Ready(recording.held.popleft(), None)]
+        scout = recording.held.popleft()
+        self.held_s -= scout.audio_s
+        return [Ready(scout, None)]
 
     def _go_on(self, recording: _Recording) -> tuple[list[Heard], list[Ready]]:
         if recording.decided is not None:
@@ -112,5 +117,6 @@ class LanguageBook:
             if heard.hypothesis.language not in (language, None)
         ]
         waiting = [Ready(chunk, language) for chunk in recording.held]
+        self.held_s -= sum(chunk.audio_s for chunk in recording.held)
         recording.doubtful, recording.held = [], deque()
         return standing, again + waiting

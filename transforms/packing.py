@@ -24,13 +24,13 @@ class Packer:
     """Packs spans that come in order into chunks of at most `max_chunk_s`. Every span is in exactly one chunk; chunks
     do not overlap.
 
-    A full chunk ends at the longest pause of its second half. Each side is padded by up to `pad_ms`, half the way to
-    its neighbour at most.
+    A full chunk ends at the longest pause of its second half. Each side is padded by up to `pad_ms`: half the way to
+    its neighbour at most, and a quarter of `max_chunk_s`.
     """
 
     def __init__(self, vad: VadConfig, packing: PackingConfig) -> None:
-        self._pad = vad.pad_ms * SAMPLE_RATE_HZ // 1000
         self._max = int(packing.max_chunk_s * SAMPLE_RATE_HZ)
+        self._pad = min(vad.pad_ms * SAMPLE_RATE_HZ // 1000, self._max // 4)
         self._max_gap = max(int(packing.max_gap_s * SAMPLE_RATE_HZ), 2 * self._pad)
         self._group: list[Span] = []
         self._before = -2 * self._pad
@@ -39,7 +39,7 @@ class Packer:
     @property
     def max_span_samples(self) -> int:
         """The longest span that fits into a chunk with its padding."""
-        return max(self._max - 2 * self._pad, self._max // 2)
+        return self._max - 2 * self._pad
 
     def needed_from(self, settled: int) -> int:
         """The first sample that a chunk still to come may hold, if all spans before `settled` were pushed."""

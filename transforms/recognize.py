@@ -68,13 +68,14 @@ def recognize_partition(
     raised.
     """
     task = _Task(spec)
-    with Prefetch(_works(rows), spec.config) as front_end:
+    with Prefetch(works_of(rows), spec.config) as front_end:
         yield from task.run(front_end)
     task.report.seconds.update(front_end.stage_seconds)
     report(task.report)
 
 
-def _works(batches: Iterable[pa.RecordBatch]) -> Iterator[Work]:
+def works_of(batches: Iterable[pa.RecordBatch]) -> Iterator[Work]:
+    """The rows of plan.WORK as values."""
     for batch in batches:
         for row in batch.to_pylist():
             row["metadata"] = dict(row["metadata"] or ())
@@ -114,7 +115,7 @@ class _Task:
     def _fill(self, front_end: Prefetch) -> bool:
         """Fills the window as far as is worth waiting for; False when all is done."""
         lookahead_s = self.spec.config.batching.lookahead_audio_s
-        while self._window.audio_s < lookahead_s:
+        while self._window.audio_s + self._languages.held_s < lookahead_s:
             enough = self._window.has_full_batch
             with self._clock("wait"):
                 event = front_end.next(wait=not enough)
@@ -167,20 +168,11 @@ class _Task:
 
     def _key_row(self, chunk: Chunk) -> dict[str, Any]:
         return {
-            **self._work_row(chunk.work),
+            **_work_row(chunk.work, self.spec),
             "channel": chunk.channel,
             "chunk_index": chunk.chunk_index,
             "start_ms": chunk.start_ms,
             "end_ms": chunk.end_ms,
-        }
-
-    def _work_row(self, work: Work) -> dict[str, Any]:
-        return {
-            "audio_id": work.audio_id,
-            "run_key": work.run_key,
-            "part_index": work.part_index,
-            "run_id": self.spec.run_id,
-            "created_at": datetime.datetime.now(datetime.UTC),
         }
 
     def _chunk_row(
@@ -214,27 +206,7 @@ class _Task:
             return
         closing = self._closings.pop(key)
         del self._open_chunks[key]
-        self._rows.append(
-            {
-                **self._work_row(work),
-                "chunk_index": -1,
-                "error": closing.error.row() if closing.error else None,
-                "closing": {
-                    "uri": work.uri,
-                    "metadata": list(work.metadata.items()),
-                    "source_key": work.source_key,
-                    "duration_ms": closing.duration_ms,
-                    "speech_ms": closing.speech_ms,
-                    "chunk_count": closing.chunk_count,
-                    "continues": closing.continues,
-                    "header_duration_ms": closing.header_duration_ms,
-                    "language": self._languages.language(work),
-                    "flags": closing.flags,
-                    "engine": self.spec.engine_name,
-                    "model": self.spec.model_name,
-                },
-            }
-        )
+        self._rows.append(closing_row(closing, self.spec, self._languages.language(work)))
         self._languages.forget(work)
         self.report.recordings += not closing.continues
         self.report.failed += closing.error is not None
@@ -243,6 +215,40 @@ class _Task:
     def _flush(self) -> pa.RecordBatch:
         rows, self._rows = self._rows, []
         return to_batch(rows, CHUNKS.arrow)
+
+
+def closing_row(closing: Closing, spec: TaskSpec, language: str | None = None) -> dict[str, Any]:
+    """The row of chunks that says that a part is complete: all its chunks are in the same commit."""
+    work = closing.work
+    return {
+        **_work_row(work, spec),
+        "chunk_index": -1,
+        "error": closing.error.row() if closing.error else None,
+        "closing": {
+            "uri": work.uri,
+            "metadata": list(work.metadata.items()),
+            "source_key": work.source_key,
+            "duration_ms": closing.duration_ms,
+            "speech_ms": closing.speech_ms,
+            "chunk_count": closing.chunk_count,
+            "continues": closing.continues,
+            "header_duration_ms": closing.header_duration_ms,
+            "language": language,
+            "flags": closing.flags,
+            "engine": spec.engine_name,
+            "model": spec.model_name,
+        },
+    }
+
+
+def _work_row(work: Work, spec: TaskSpec) -> dict[str, Any]:
+    return {
+        "audio_id": work.audio_id,
+        "run_key": work.run_key,
+        "part_index": work.part_index,
+        "run_id": spec.run_id,
+        "created_at": datetime.datetime.now(datetime.UTC),
+    }
 
 
 def _key(work: Work) -> tuple[str, int]:

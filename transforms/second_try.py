@@ -109,13 +109,12 @@ def _by_halves(
     left, right = recognize_safely(recognizer, halves)
     if isinstance(left, RecordingError) or isinstance(right, RecordingError):
         return None
-    doubts = {doubt for half in (left, right) for doubt in find_doubts(half)}
-    return _joined(left, right, cut * 1000 // SAMPLE_RATE_HZ, first, tuple(sorted(doubts)))
+    joined = _joined(left, right, cut * 1000 // SAMPLE_RATE_HZ, first)
+    doubts = {doubt for part in (left, right, joined) for doubt in find_doubts(part)}
+    return replace(joined, flags=(*first.flags, *sorted(doubts)))
 
 
-def _joined(
-    left: Hypothesis, right: Hypothesis, offset_ms: int, first: Hypothesis, flags: tuple[str, ...]
-) -> Hypothesis:
+def _joined(left: Hypothesis, right: Hypothesis, offset_ms: int, first: Hypothesis) -> Hypothesis:
     lead = left.text + separator(left.text, right.text)
     shifted = tuple(
         Token(
@@ -137,5 +136,4 @@ def _joined(
         token_count=count,
         mean_logprob=sum(value * tokens for value, tokens in logprobs) / weight if weight else first.mean_logprob,
         finish="length" if "length" in (left.finish, right.finish) else "stop",
-        flags=(*first.flags, *flags),
     )

@@ -24,8 +24,8 @@ _UNTIMED_MS = 200
 
 @dataclass(frozen=True)
 class TimedWord:
-    """A word of a channel's text: `chunk_ms` is its chunk's (start, end), which stands in where its own times are
-    None."""
+    """A word of a channel's text: `room_ms` stands in where its own times are None, (end of the timed word before it,
+    start of the next one), at the edges those of its chunk."""
 
     word: str
     char_start: int
@@ -34,15 +34,15 @@ class TimedWord:
     end_ms: int | None
     confidence: float | None
     language: str | None
-    chunk_ms: tuple[int, int]
+    room_ms: tuple[int, int]
 
     @property
     def begins_ms(self) -> int:
-        return self.chunk_ms[0] if self.start_ms is None else self.start_ms
+        return self.room_ms[0] if self.start_ms is None else self.start_ms
 
     @property
     def ends_ms(self) -> int:
-        return self.chunk_ms[1] if self.end_ms is None else self.end_ms
+        return self.room_ms[1] if self.end_ms is None else self.end_ms
 
 
 def split_segments(words: Sequence[TimedWord], config: SegmentsConfig) -> list[tuple[int, int]]:

@@ -83,7 +83,7 @@ def _joined(chunks: Sequence[Row]) -> tuple[str, list[TimedWord]]:
         text += separator(text, chunk["text"])
         offset = len(text)
         text += chunk["text"]
-        for word in chunk["words"]:
+        for word, room_ms in zip(chunk["words"], _rooms(chunk), strict=True):
             words.append(
                 TimedWord(
                     word["word"],
@@ -93,10 +93,20 @@ def _joined(chunks: Sequence[Row]) -> tuple[str, list[TimedWord]]:
                     word["end_ms"],
                     word["confidence"],
                     chunk["language"],
-                    (chunk["start_ms"], chunk["end_ms"]),
+                    room_ms,
                 )
             )
     return text, words
+
+
+def _rooms(chunk: Row) -> list[tuple[int, int]]:
+    """For each word the time between the timed words around it, so that words without a time keep their place."""
+    starts, ends = [chunk["start_ms"]], [chunk["end_ms"]]
+    for word in chunk["words"]:
+        starts.append(starts[-1] if word["end_ms"] is None else word["end_ms"])
+    for word in reversed(chunk["words"]):
+        ends.append(ends[-1] if word["start_ms"] is None else word["start_ms"])
+    return list(zip(starts[:-1], ends[-2::-1], strict=True))
 
 
 def _read_together(channels: Sequence[list[dict[str, Any]]]) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:

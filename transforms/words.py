@@ -50,7 +50,7 @@ def _attach_marks(text: str, pieces: Sequence[Span]) -> list[Span]:
             words.append(Span(piece.char_start if opening is None else opening, piece.char_end))
             opening = None
         elif unicodedata.category(text[piece.char_start]) in ("Ps", "Pi"):
-            opening = piece.char_start
+            opening = piece.char_start if opening is None else opening
         elif touches:
             words[-1] = Span(words[-1].char_start, piece.char_end)
         if opening is not None and piece.char_end < len(text) and text[piece.char_end].isspace():

