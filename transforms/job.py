@@ -192,7 +192,7 @@ class _Run:
         units = list({unit.audio_id: unit for unit in wave if unit.audio_id not in unfinished}.values())
         progress = read_progress(self.tables, units)
         done: list[Take] = [(unit.audio_id, unit.run_key) for unit in units if progress[unit.audio_id].complete]
-        publish(self.tables, done, self.config)
+        publish(self.tables, done, self.config, fresh=True)
         return [following for unit in units for following in next_units(unit, progress[unit.audio_id], self.part_ms)]
 
     def _write_run(self, error: BaseException | None) -> RunSummary:

@@ -28,10 +28,14 @@ TRANSCRIPTS = pa.schema(
 """A row of recordings with its rows of the other tables, as `assemble` returns it."""
 
 
-def publish(tables: Tables, takes: Sequence[Take], config: Config) -> None:
-    """Makes the public tables show `takes`, each of them complete in chunks."""
+def publish(tables: Tables, takes: Sequence[Take], config: Config, *, fresh: bool = False) -> None:
+    """Makes the public tables show `takes`, each of them complete in chunks.
+
+    `fresh` says that this very run recognized them: then no interrupted publish can have left rows of theirs, and those
+    of new recordings are simply appended.
+    """
     for first in range(0, len(takes), _TAKES_AT_ONCE):
-        _publish(tables, takes[first : first + _TAKES_AT_ONCE], config)
+        _publish(tables, takes[first : first + _TAKES_AT_ONCE], config, fresh)
 
 
 def complete_takes(tables: Tables) -> list[Take]:
@@ -55,7 +59,7 @@ def complete_takes(tables: Tables) -> list[Take]:
     return [(row.audio_id, row.run_key) for row in best.collect()]
 
 
-def _publish(tables: Tables, takes: Sequence[Take], config: Config) -> None:
+def _publish(tables: Tables, takes: Sequence[Take], config: Config, fresh: bool) -> None:
     ids, keys = (pa.array(list(column), pa.string()) for column in zip(*takes, strict=True))
     listed = tables.spark.createDataFrame(pa.table({"audio_id": ids, "run_key": keys}))
     chunks = tables.read(CHUNKS).join(F.broadcast(listed), ["audio_id", "run_key"], "left_semi").select(CHUNKS.names)
@@ -66,12 +70,10 @@ def _publish(tables: Tables, takes: Sequence[Take], config: Config) -> None:
     try:
         recordings = transcripts.select(RECORDINGS.names)
         shown = tables.read(RECORDINGS).join(F.broadcast(listed.select("audio_id")), "audio_id", "left_semi")
-        replaces = shown.limit(1).count() > 0
-        tables.replace(SEGMENTS, _rows(transcripts, SEGMENTS.name), takes)
-        tables.replace(WORDS, _rows(transcripts, WORDS.name), takes)
-        _publish_failures(tables, transcripts, recordings)
-        tables.upsert(RECORDINGS, recordings, RECORDINGS.key)
-        if replaces:
+        if fresh and not shown.limit(1).count():
+            _append(tables, transcripts, recordings)
+        else:
+            _replace(tables, transcripts, recordings, takes)
             delete_stale(tables, listed.select("audio_id"))
     finally:
         transcripts.unpersist()
@@ -89,7 +91,15 @@ def _rows(transcripts: DataFrame, name: str) -> DataFrame:
     return transcripts.select(F.explode(name).alias("row")).select("row.*")
 
 
-def _publish_failures(tables: Tables, transcripts: DataFrame, recordings: DataFrame) -> None:
+def _append(tables: Tables, transcripts: DataFrame, recordings: DataFrame) -> None:
+    for table in (SEGMENTS, WORDS, FAILURES):
+        tables.append(table, _rows(transcripts, table.name))
+    tables.append(RECORDINGS, recordings)
+
+
+def _replace(tables: Tables, transcripts: DataFrame, recordings: DataFrame, takes: Sequence[Take]) -> None:
+    for table in (SEGMENTS, WORDS):
+        tables.replace(table, _rows(transcripts, table.name), takes)
     failures = _rows(transcripts, FAILURES.name)
     if failures.limit(1).count():
         # The same run published twice is still one attempt.
@@ -98,6 +108,7 @@ def _publish_failures(tables: Tables, transcripts: DataFrame, recordings: DataFr
         )
     done = recordings.select("audio_id", "run_id")
     tables.delete_matching(FAILURES, done, "t.audio_id = s.audio_id AND t.run_id <> s.run_id")
+    tables.upsert(RECORDINGS, recordings, RECORDINGS.key)
 
 
 def delete_stale(tables: Tables, among: DataFrame | None = None) -> None:
