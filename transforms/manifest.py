@@ -184,6 +184,15 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> DataFrame:
         F.concat_ws(",", F.lit("#t"), start_ms, F.coalesce(end_ms.cast("string"), F.lit(""))),
     ).otherwise("")
     language = F.coalesce(column("language").cast("string"), F.lit(config.language).cast("string"))
+    # Only what the manifest itself says: defaults are the configuration's, and the time zone is the session's.
+    source = [column(name).cast("string").alias(name) for name in ("language", "context", "channels")]
+    source += [
+        start_ms.alias("start_ms"),
+        end_ms.alias("end_ms"),
+        column("size_bytes").cast("bigint").alias("size_bytes"),
+    ]
+    source += [_instant(raw, column("modified_at")).alias("modified_at")]
+    source += [F.coalesce(F.sha2(column("content").cast("binary"), 256), column("uri").cast("string")).alias("where")]
     rows = raw.select(
         F.coalesce(column("audio_id").cast("string"), F.substring(F.sha2(F.concat(where, cut), 256), 1, 32)).alias(
             "audio_id"
@@ -197,14 +206,20 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> DataFrame:
         start_ms.alias("start_ms"),
         end_ms.alias("end_ms"),
         column("size_bytes").cast("bigint").alias("size_bytes"),
-        column("modified_at").cast("timestamp").alias("modified_at"),
-        F.coalesce(F.sha2(column("content").cast("binary"), 256), column("uri").cast("string")).alias("where"),
         _metadata(raw, [name for name in raw.columns if name not in _COLUMNS]).alias("metadata"),
+        F.substring(F.sha2(F.to_json(F.struct(*source)), 256), 1, 32).alias("source_key"),
     )
     _check_rows(rows)
-    source = ["where", "size_bytes", "modified_at", "language", "context", "channels", "start_ms", "end_ms"]
-    key = F.substring(F.sha2(F.to_json(F.struct(*source)), 256), 1, 32)
-    return rows.withColumn("source_key", key).drop("where", "modified_at")
+    return rows
+
+
+def _instant(raw: DataFrame, modified_at: Column) -> Column:
+    """As text or a number that does not depend on the session's time zone."""
+    if any(
+        field.name == "modified_at" and isinstance(field.dataType, T.TimestampNTZType) for field in raw.schema.fields
+    ):
+        return modified_at.cast("string")
+    return F.unix_micros(modified_at.cast("timestamp"))
 
 
 def run_key_of(config_key: str, source_key: str) -> str:

@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from schemas.config import Config
 from schemas.tables import CHUNKS, FAILURES, RECORDINGS
 from transforms.engines import AlignerSpec, EngineSpec
+from transforms.front import CUT_WINDOW_S
 from transforms.manifest import run_key_of
 from transforms.tables import Tables, Take
 
@@ -107,7 +108,8 @@ class Progress:
         if self.complete:
             return []
         reached = next(part for part in range(len(self.continues) + 1) if part not in self.continues)
-        promised = 1 if not self.continues else -(-(self.header_ms or 0) // part_ms)
+        # A part exists if the window for its cut is filled: see front.py.
+        promised = 1 + max(0, (self.header_ms or 0) - CUT_WINDOW_S * 1000) // part_ms if self.continues else 1
         last = max(reached + 1, min(promised, reached + _MAX_PARTS_AHEAD))
         return [part for part in range(reached, last) if part not in self.continues]
 
@@ -122,6 +124,7 @@ def config_key(config: Config, recognizer: EngineSpec, aligners: Sequence[tuple[
         "vad": config.vad.model_dump(),
         "packing": config.packing.model_dump(),
         "retry": config.retry.model_dump(),
+        "defaults": [config.language, config.context, config.audio.channels],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 

@@ -1,6 +1,6 @@
 """What an English reader says for a written word: '$1,000.50' is 'one thousand dollars fifty cents'.
 
-One usual reading a word. A wrong guess inside a number costs little, because only the two ends of the written word are timed.
+One usual reading a word. A wrong guess inside a number costs little: only the two ends of the written word are timed.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from num2words import num2words
 
@@ -28,12 +29,21 @@ _SINGULARS = {"dollars": "dollar", "pounds": "pound", "euros": "euro", "cents": 
 _SCALES = {"k": "thousand", "m": "million", "b": "billion", "bn": "billion"}
 _ORDINAL = frozenset({"st", "nd", "rd", "th"})
 _SCALE_WORDS = frozenset({"thousand", "million", "billion", "trillion"})
-_ABBREVIATIONS = {"vs": "versus", "kg": "kilograms", "km": "kilometers", "cm": "centimeters", "ft": "feet", "lbs": "pounds",
-                  "ii": "two", "iii": "three", "iv": "four", "vi": "six", "vii": "seven", "viii": "eight", "ix": "nine"}  # fmt: skip
-_FOLDED = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "−": "-", "‐": "-", "‑": "-", "–": "-", "—": "-", "ß": "ss", "æ": "ae", "Æ": "Ae",
-                         "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "ð": "th", "þ": "th", "đ": "d",
-                         "½": " half ", "¼": " quarter ", "¾": " three quarters "})  # fmt: skip
-
+_ABBREVIATIONS = {
+    **{"vs": "versus", "kg": "kilograms", "km": "kilometers", "cm": "centimeters", "ft": "feet", "lbs": "pounds"},
+    **{"ii": "two", "iii": "three", "iv": "four", "vi": "six", "vii": "seven", "viii": "eight", "ix": "nine"},
+}
+_FOLDED = str.maketrans(
+    {
+        **dict.fromkeys("’‘ʼ", "'"),
+        **dict.fromkeys("−‐‑–—", "-"),
+        **{"ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d"},
+        **{"ð": "th", "þ": "th", "½": " half ", "¼": " quarter ", "¾": " three quarters "},
+    }
+)
+"""What Unicode's decomposition leaves alone, or would take apart wrongly: '5½' is not '51⁄2'."""
+_MOST_CHARACTERS = 100
+"""Of a longer 'word' only the start is read; nobody said it."""
 _PUNCTUATION = ' .,;:!?"()[]{}<>*_~«»“”„…¿¡-'
 
 _MOST_DIGITS = 6
@@ -53,16 +63,16 @@ _PIECE = re.compile(
 
 
 def spoken(words: Sequence[str], known: Callable[[str], bool]) -> list[list[str]]:
-    """The tokens said for each word: in lower case, or in UPPER case where the letters may be named; [] if nothing is said.
+    """The tokens said for each word: lower case, or UPPER case if the letters may be named; [] if nothing is said.
 
     `known` tells the words of the dictionary, in lower case.
     """
     said = []
     for word, following in zip(words, [*words[1:], ""], strict=True):
-        decomposed = unicodedata.normalize("NFKD", word.translate(_FOLDED))
-        text = "".join(c for c in decomposed if not unicodedata.combining(c))
+        decomposed = unicodedata.normalize("NFKD", word[:_MOST_CHARACTERS].translate(_FOLDED))
+        text = "".join(character for character in decomposed if not unicodedata.combining(character))
         said.append(_say(text, following.strip(_PUNCTUATION).lower() in _SCALE_WORDS, known))
-    for tokens, later in zip(said, said[1:], strict=False):
+    for tokens, later in pairwise(said):
         if later and later[0] in _SCALE_WORDS and tokens and tokens[-1] in _MAJOR_UNITS:
             later.append(tokens.pop())  # '$5 million' is 'five million dollars'
     return said
@@ -121,7 +131,7 @@ def _price(piece: re.Match[str], scale_follows: bool) -> list[str]:
     scale = _SCALES.get((piece["suffix"] or "").lower())
     whole, _, part = number.partition(".")
     if scale or scale_follows or len(part) not in (0, 2):  # $2.25 million, $1.5
-        return _cardinal(number) + [scale] * bool(scale) + [major]
+        return [*_cardinal(number), *([scale] if scale else []), major]
     said = [] if part and whole == "0" else [*_cardinal(whole), _SINGULARS[major] if whole == "1" else major]
     return said + (
         [*_cardinal(str(int(part))), _SINGULARS[minor] if int(part) == 1 else minor] if part and int(part) else []
