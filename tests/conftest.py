@@ -1,0 +1,29 @@
+"""Where the tests find recordings, and how hypothesis goes about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+_ROOT = Path(__file__).parent.parent
+
+# Machines that are busy are slow: that is no fault of the code.
+settings.register_profile("lakescribe", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lakescribe")
+
+
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    """The recordings that the project makes itself; always there."""
+    return _ROOT / "examples" / "audio"
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Recordings of others, whose licences keep them out of the project."""
+    folder = _ROOT.parent / "shared" / "data"
+    if not (folder / "manifest.tsv").exists():
+        pytest.skip(f"needs the recordings in {folder}, which are no part of the project")
+    return folder

@@ -1,0 +1,37 @@
+"""The driver and the executors without an engine must not need one, nor wait for torch to load."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+_ENGINES = ["torch", "qwen_asr", "vllm", "faster_whisper", "ctranslate2", "pocketsphinx", "transformers"]
+_ROOT = Path(__file__).parent.parent
+_SCRIPT = """
+import importlib, json, sys
+for name in json.loads(sys.argv[1]):
+    importlib.import_module(name)
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+def _modules() -> list[str]:
+    paths = [path for room in ("jobs", "transforms", "schemas") for path in (_ROOT / room).rglob("*.py")]
+    return [".".join(path.relative_to(_ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
+
+
+def test_importing_the_whole_project_imports_no_engine() -> None:
+    modules = _modules()
+    assert {"jobs.transcribe", "transforms.recognize", "transforms.engines.whisper", "schemas.config"} <= set(modules)
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, json.dumps(modules)],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(_ENGINES) & set(json.loads(done.stdout)) == set()
