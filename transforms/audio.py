@@ -7,6 +7,7 @@ files included.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ _MAX_CHANNELS = 64
 _MEND = "check that the copy is complete, or convert it to WAV"
 _EXACT_SEEK = {"WAV", "WAVEX", "W64", "RF64", "FLAC", "AIFF", "CAF", "AU", "NIST"}
 _PIECE_FRAMES = 4096
+_CORRECTED = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
+_UNKNOWN_BYTES = 0x7FFF_0000
+"""From here on a WAV's length means 'not known': programs that write to a pipe put it there (FFmpeg, SoX)."""
 _SEEK_MARGIN_S = 1
 """Decoding starts this much early, so that the resampler has settled when the wanted stretch begins."""
 
@@ -132,8 +136,20 @@ def _opened(source: Source, name: str, report: DecodeReport, block_s: float, sta
                     yield opened
                 return
             skipped_s = start_s
-        claimed_ms = file.frames * 1000 // file.samplerate if 0 < file.frames < 2**62 else None
+        claimed_ms = _claimed_frames(file) * 1000 // file.samplerate or None
         yield _Opened(file.samplerate, file.channels, claimed_ms, skipped_s, _sndfile_blocks(file, block_s, report))
+
+
+def _claimed_frames(file: Any) -> int:
+    """What the header says, 0 if nothing: libsndfile corrects a WAV's or AIFF's to the file's size, and tells it in its
+    log."""
+    if not 0 < file.frames < 2**62:
+        return 0
+    corrected = _CORRECTED.search(file.extra_info)
+    if corrected is None:
+        return int(file.frames)
+    claimed_bytes, real_bytes = map(int, corrected.groups())
+    return 0 if claimed_bytes >= _UNKNOWN_BYTES or not real_bytes else file.frames * claimed_bytes // real_bytes
 
 
 def _sndfile_blocks(file: Any, block_s: float, report: DecodeReport) -> Iterator[NDArray[np.float32]]:

@@ -77,6 +77,9 @@ class Closing:
 
     work: Work
     duration_ms: int | None = None
+    """From the start of the file to where decoding ended."""
+    audio_ms: int = 0
+    """Of it, what this part listened to."""
     header_duration_ms: int | None = None
     speech_ms: int | None = None
     chunk_count: int = 0
@@ -151,8 +154,9 @@ def _speech(
     work: Work, part: _Part, blocks: Iterator[Block], config: Config, clock: StageClock, closing: Closing
 ) -> Iterator[Chunk]:
     channels: list[_Channel] = []
-    speech_samples = 0
+    samples_heard = speech_samples = 0
     for block in part.cut(blocks):
+        samples_heard += block.shape[1]
         if not channels:
             split = work.channels == "split"
             channels = [_Channel(work, index if split else None, part.start, config) for index in range(block.shape[0])]
@@ -168,6 +172,7 @@ def _speech(
         for chunk, speech in found:
             speech_samples += speech
             yield chunk
+    closing.audio_ms = samples_heard * 1000 // SAMPLE_RATE_HZ
     closing.speech_ms = speech_samples * 1000 // SAMPLE_RATE_HZ
     closing.chunk_count = sum(channel.count for channel in channels)
 

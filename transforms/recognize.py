@@ -210,7 +210,7 @@ class _Task:
         self._languages.forget(work)
         self.report.recordings += not closing.continues
         self.report.failed += closing.error is not None
-        self.report.audio_ms += closing.duration_ms or 0
+        self.report.audio_ms += closing.audio_ms
 
     def _flush(self) -> pa.RecordBatch:
         rows, self._rows = self._rows, []
