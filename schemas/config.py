@@ -220,7 +220,7 @@ def show_config(config: Config) -> str:
             else:
                 plain = list(value) if isinstance(value, tuple) else value
                 text = yaml.safe_dump(plain, default_flow_style=True, allow_unicode=True, width=10_000)
-                lines.append(f"{indent}{name}: {text.removesuffix(chr(10)).removesuffix('...').strip()}")
+                lines.append(f"{indent}{name}: {text.removesuffix(chr(10)).removesuffix('...').rstrip(chr(10))}")
 
     write(config, "")
     return "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
 """A fetched recording → blocks of 16 kHz float32, streamed: nothing here ever holds a whole recording.
 
-libsndfile decodes what it can (WAV, FLAC, MP3, Ogg, AIFF, …: the fastest), FFmpeg through PyAV everything else, video
-files included.
+libsndfile decodes WAV, FLAC, AIFF and their like, in which it seeks exactly; FFmpeg through PyAV everything else, video
+files included. MP3 and Ogg are FFmpeg's too: libsndfile stops without a word where one recording was joined to another.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ Block = NDArray[np.float32]
 _RATES_HZ = (1_000, 768_000)
 _MAX_CHANNELS = 64
 _MEND = "check that the copy is complete, or convert it to WAV"
-_EXACT_SEEK = {"WAV", "WAVEX", "W64", "RF64", "FLAC", "AIFF", "CAF", "AU", "NIST"}
+_BY_LIBSNDFILE = {"WAV", "WAVEX", "W64", "RF64", "FLAC", "AIFF", "CAF", "AU", "NIST"}
+_LOST_S = (0.1, 3600.0)
+"""After damage, a jump of the time stamps between these is sound that could not be decoded: silence stands in."""
 _PIECE_FRAMES = 4096
 _CORRECTED = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
 _UNKNOWN_BYTES = 0x7FFF_0000
@@ -115,18 +117,15 @@ def _clipped(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 def _opened(source: Source, name: str, report: DecodeReport, block_s: float, start_s: int) -> Iterator[_Opened]:
     import soundfile
 
-    try:
-        file = soundfile.SoundFile(source if isinstance(source, io.BytesIO) else str(source))
-    except (soundfile.LibsndfileError, TypeError):  # TypeError: a headerless .raw, which needs a format
-        if isinstance(source, io.BytesIO):
-            source.seek(0)
+    file = _sound_file(source)
+    if file is None:
         with _opened_by_ffmpeg(source, name, report) as opened:
             yield opened
         return
     with file:
         _check_header(name, file.samplerate, file.channels)
         skipped_s = 0
-        if start_s and file.format in _EXACT_SEEK and start_s * file.samplerate < file.frames:
+        if start_s and start_s * file.samplerate < file.frames:
             try:
                 file.seek(start_s * file.samplerate)
             except soundfile.LibsndfileError:  # damaged before that point: read from the start, as far as it goes
@@ -138,6 +137,23 @@ def _opened(source: Source, name: str, report: DecodeReport, block_s: float, sta
             skipped_s = start_s
         claimed_ms = _claimed_frames(file) * 1000 // file.samplerate or None
         yield _Opened(file.samplerate, file.channels, claimed_ms, skipped_s, _sndfile_blocks(file, block_s, report))
+
+
+def _sound_file(source: Source) -> Any | None:
+    """The file opened by libsndfile, None if that is FFmpeg's to do."""
+    import soundfile
+
+    try:
+        file = soundfile.SoundFile(source if isinstance(source, io.BytesIO) else str(source))
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: a headerless .raw, which needs a format
+        file = None
+    if file is not None and file.format in _BY_LIBSNDFILE:
+        return file
+    if file is not None:
+        file.close()
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
+    return None
 
 
 def _claimed_frames(file: Any) -> int:
@@ -156,7 +172,7 @@ def _sndfile_blocks(file: Any, block_s: float, report: DecodeReport) -> Iterator
     """`block_s` at a time, read in small pieces: damage costs the piece in which it is met, whatever the block."""
     import soundfile
 
-    # Else soundfile seeks after each read to where it is already, which costs an MP3 the samples around that point.
+    # Else soundfile seeks after each read to where it is already, which costs a damaged FLAC its end.
     file.seekable = lambda: False
     frames = max(1, int(block_s * file.samplerate))
     waiting: list[NDArray[np.float32]] = []
@@ -215,7 +231,7 @@ def _opened_by_ffmpeg(source: Source, name: str, report: DecodeReport) -> Iterat
 
 
 def _ffmpeg_blocks(container: Any, stream: Any, report: DecodeReport) -> Iterator[NDArray[np.float32]]:
-    """About a second at a time; a packet that cannot be decoded is skipped and noted, as players do."""
+    """About a second at a time; a packet that cannot be decoded is noted, and silence of its length takes its place."""
     import av
 
     convert = _Converter(stream)
@@ -224,13 +240,13 @@ def _ffmpeg_blocks(container: Any, stream: Any, report: DecodeReport) -> Iterato
     while True:
         try:
             packet = next(packets, None)
+        except (av.FFmpegError, ValueError) as error:  # the container itself breaks off
+            report.damage, packet = report.damage or str(error), None
+        try:
             for frame in packet.decode() if packet is not None else [None]:
-                waiting += convert(frame)
+                waiting += convert(frame, fill=report.damage is not None)
         except (av.FFmpegError, ValueError, IndexError) as error:
             report.damage = report.damage or str(error)
-            if isinstance(error, av.error.InvalidDataError):
-                continue
-            packet = None
         if waiting and (packet is None or sum(map(len, waiting)) >= stream.rate):
             yield np.concatenate(waiting)
             waiting = []
@@ -246,9 +262,11 @@ class _Converter:
         self._layout, self._rate = stream.layout, stream.rate
         self._kind: tuple[str, str, int] | None = None
         self._resampler: Any = None
+        self._first_s: float | None = None
+        self._heard_s = 0.0
 
-    def __call__(self, frame: Any | None) -> list[NDArray[np.float32]]:
-        """`frame` None ends the stream."""
+    def __call__(self, frame: Any | None, *, fill: bool = False) -> list[NDArray[np.float32]]:
+        """`frame` None ends the stream. `fill`: where time stamps have jumped, silence comes first."""
         import av
 
         kind = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -257,6 +275,19 @@ class _Converter:
             converted += [] if self._resampler is None else self._resampler.resample(None)
             self._resampler = av.AudioResampler(format="fltp", layout=self._layout, rate=self._rate)
             self._kind = kind
+        lost_s = self._lost_s(frame) if frame is not None else 0.0
         if frame is not None:
             converted += self._resampler.resample(frame)
-        return [part.to_ndarray().T for part in converted]
+        parts = [part.to_ndarray().T for part in converted]
+        if fill and _LOST_S[0] <= lost_s <= _LOST_S[1]:
+            self._heard_s += lost_s
+            parts.insert(0, np.zeros((round(lost_s * self._rate), self._layout.nb_channels), dtype=np.float32))
+        return parts
+
+    def _lost_s(self, frame: Any) -> float:
+        """How far the frame's time stamp is ahead of the audio heard before it."""
+        at_s = 0.0 if frame.pts is None else float(frame.pts * frame.time_base)
+        self._first_s = at_s if self._first_s is None else self._first_s
+        lost_s = at_s - self._first_s - self._heard_s
+        self._heard_s += frame.samples / frame.sample_rate
+        return lost_s

@@ -134,7 +134,9 @@ def front(work: Work, config: Config, clock: StageClock) -> Iterator[Chunk | Clo
     except RecordingError as error:
         closing.error = error
     if closing.error is None:
-        closing.duration_ms = report.read_samples * 1000 // SAMPLE_RATE_HZ
+        # A part that goes on ends at its cut, however far its last block was read.
+        cut_ms = part.start * 1000 // SAMPLE_RATE_HZ + closing.audio_ms
+        closing.duration_ms = cut_ms if closing.continues else report.read_samples * 1000 // SAMPLE_RATE_HZ
         _flag(closing, report, work)
     yield closing
 

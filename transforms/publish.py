@@ -106,8 +106,10 @@ def _replace(tables: Tables, transcripts: DataFrame, recordings: DataFrame, take
         tables.upsert(
             FAILURES, failures, FAILURES.key, update={"attempts": "t.attempts + 1"}, only_if="t.run_id <> s.run_id"
         )
-    done = recordings.select("audio_id", "run_id")
-    tables.delete_matching(FAILURES, done, "t.audio_id = s.audio_id AND t.run_id <> s.run_id")
+    # Parts may be of several runs, and so their failures; those of any other run are over.
+    failed_in = F.transform(FAILURES.name, lambda failure: failure["run_id"])
+    done = transcripts.select("audio_id", F.array_append(failed_in, F.col("run_id")).alias("run_ids"))
+    tables.delete_matching(FAILURES, done, "t.audio_id = s.audio_id AND NOT array_contains(s.run_ids, t.run_id)")
     tables.upsert(RECORDINGS, recordings, RECORDINGS.key)
 
 

@@ -11,7 +11,24 @@ from schemas.config import Config, ConfigError, load_config, show_config
 from transforms.packing import Packer
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=40) | st.sampled_from(
-    ["no", "null", "12", "…", "...", "wait...", "a: b", "- a", "# b", "'", '"', "two\nlines", " x ", "{", "[1]"]
+    [
+        "no",
+        "null",
+        "12",
+        "…",
+        "...",
+        "wait...",
+        "a: b",
+        "- a",
+        "# b",
+        "'",
+        '"',
+        "two\nlines",
+        " x ",
+        "\u00a0",
+        "{",
+        "[1]",
+    ]
 )
 _OPTIONS = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _TEXT,

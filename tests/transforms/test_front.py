@@ -128,13 +128,16 @@ def test_silence_is_a_recording_without_chunks(examples: Path) -> None:
 
 def _parts(content: bytes, config: Config, **changes: Any) -> tuple[list[Chunk], list[int]]:
     """All parts' chunks, and how many chunks each part has; asks for one part more than there are."""
-    found, counts, more = [], [], True
+    found, counts, more, audio_ms = [], [], True, 0
     while more:
         chunks, closing = heard(work(content, part_index=len(counts), **changes), config)
         assert closing.error is None
         found += chunks
         counts.append(len(chunks))
+        audio_ms += closing.audio_ms
         more = closing.continues
+    assert closing.duration_ms is not None
+    assert audio_ms == pytest.approx(closing.duration_ms - changes.get("start_ms", 0), abs=len(counts))
     beyond, closing = heard(work(content, part_index=len(counts), **changes), config)
     assert (beyond, closing.chunk_count, closing.continues, closing.error) == ([], 0, False, None)
     return found, counts

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from schemas.config import VadConfig
 from tests.sounds import Samples, noise
@@ -69,13 +70,21 @@ def test_spans_come_in_order_inside_the_audio_and_are_never_too_long(max_span: i
 
 
 @settings(max_examples=8)
+@example(max_span=19_072)
 @given(max_span=st.integers(16_000, 200_000))
 def test_a_forced_cut_loses_no_speech(max_span: int) -> None:
-    uncut = _spans(_talk())
-    cut = _spans(_talk(), max_span=max_span)
-    assert {span.start for span in uncut} <= {span.start for span in cut}
-    assert {span.end for span in uncut} <= {span.end for span in cut}
-    assert _seconds(cut) == pytest.approx(_seconds(uncut))
+    """It may fall into a silence that has just begun, and so keep a little of that."""
+    uncut, cut = (_mask(_spans(_talk(), max_span=span)) for span in (_NEVER_CUT, max_span))
+    assert not np.any(uncut & ~cut)
+    added = np.flatnonzero(np.diff(np.concatenate([[False], cut & ~uncut, [False]])))
+    assert all(after - before <= 5 * FRAME_SAMPLES for before, after in added.reshape(-1, 2))
+
+
+def _mask(spans: Sequence[Span]) -> NDArray[np.bool_]:
+    mask = np.zeros(len(_talk()), dtype=bool)
+    for span in spans:
+        mask[span.start : span.end] = True
+    return mask
 
 
 def test_speech_is_found_where_it_is() -> None:

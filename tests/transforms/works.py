@@ -1,11 +1,16 @@
-"""Rows of the plan for tests, and what the front end makes of them."""
+"""Rows of the plan for tests, and what decoder and front end make of a recording."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from schemas.config import Config
+from tests.sounds import Samples
+from transforms.audio import DecodeReport, read_audio
 from transforms.front import Chunk, Closing, StageClock, Work, front
 
 _BLANK: dict[str, Any] = {
@@ -41,3 +46,17 @@ def heard(work: Work, config: Config | None = None) -> tuple[list[Chunk], Closin
     assert isinstance(closing, Closing)
     assert all(isinstance(chunk, Chunk) for chunk in chunks)
     return chunks, closing  # type: ignore[return-value]
+
+
+def decoded(
+    content: bytes | Path, channels: Literal["mix", "split"] = "mix", block_s: float = 30.0, **stretch: Any
+) -> tuple[Samples, DecodeReport]:
+    """Shape (channels, samples), after a look at each block's own shape and range."""
+    source, report = io.BytesIO(content) if isinstance(content, bytes) else content, DecodeReport()
+    blocks = list(read_audio(source, "a file", channels, report, block_s=block_s, **stretch))
+    for block in blocks:
+        assert block.dtype == np.float32
+        assert block.flags.c_contiguous
+        assert block.ndim == 2
+        assert np.abs(block).max() <= 1.0
+    return np.concatenate(blocks, axis=1) if blocks else np.zeros((1, 0), np.float32), report
