@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from schemas.config import Config, ConfigError, load_config
-from transforms.errors import RecordingError
-from transforms.manifest import ManifestError
+from transforms.errors import ManifestError, RecordingError
 from transforms.spark import NoJava
 
 

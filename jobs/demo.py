@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_config
 from schemas.tables import FAILURES, RECORDINGS
 from transforms.job import RunSummary, transcribe
-from transforms.manifest import list_recordings
+from transforms.listing import list_recordings
 from transforms.spark import session
 from transforms.tables import Tables
 

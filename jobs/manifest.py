@@ -8,7 +8,7 @@ import sys
 import pyarrow.parquet as pq
 
 from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_config
-from transforms.manifest import list_recordings
+from transforms.listing import list_recordings
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What can be wrong with one recording, as a value: it becomes a row, never the end of a task."""
+"""What can be wrong: with one recording, which becomes a row and never ends a task, and with a whole manifest."""
 
 from __future__ import annotations
 
@@ -19,3 +19,7 @@ class RecordingError(Exception):
     def row(self) -> dict[str, Any]:
         """As schemas.tables.FAILURE."""
         return {"stage": self.stage, "kind": self.kind, "message": self.message, "transient": self.transient}
+
+
+class ManifestError(ValueError):
+    """A manifest that cannot be used; names the column and the first offending rows."""

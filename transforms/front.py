@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.config import SAMPLE_RATE_HZ, Config
-from transforms.audio import Block, DecodeReport, read_audio
+from transforms.audio import Block, read_audio
+from transforms.decoders import DecodeReport
 from transforms.errors import RecordingError
 from transforms.fetch import fetched
 from transforms.packing import ChunkSpan, Packer
-from transforms.vad import SpeechFinder, quietest_sample
+from transforms.parts import Part
+from transforms.vad import SpeechFinder
 
-CUT_WINDOW_S = 30
-"""The cut between two parts lies within this many seconds after the part's nominal end."""
 _HEADER_SLACK = (500, 0.05)
 """A header's length may differ from the decoded one by this many ms, or this share, before it is flagged: bit rates
 only give estimates."""
@@ -116,7 +116,7 @@ def front(work: Work, config: Config, clock: StageClock) -> Iterator[Chunk | Clo
     with the recording."""
     closing, report = Closing(work), DecodeReport()
     try:
-        part = _Part(work, config)
+        part = Part(work.part_index, work.start_ms, config.packing)
         with ExitStack() as open_files:
             with clock("fetch"):
                 source = open_files.enter_context(fetched(work.uri, work.content, config.fetch))
@@ -153,7 +153,7 @@ def _flag(closing: Closing, report: DecodeReport, work: Work) -> None:
 
 
 def _speech(
-    work: Work, part: _Part, blocks: Iterator[Block], config: Config, clock: StageClock, closing: Closing
+    work: Work, part: Part, blocks: Iterator[Block], config: Config, clock: StageClock, closing: Closing
 ) -> Iterator[Chunk]:
     channels: list[_Channel] = []
     samples_heard = speech_samples = 0
@@ -177,68 +177,6 @@ def _speech(
     closing.audio_ms = samples_heard * 1000 // SAMPLE_RATE_HZ
     closing.speech_ms = speech_samples * 1000 // SAMPLE_RATE_HZ
     closing.chunk_count = sum(channel.count for channel in channels)
-
-
-class _Part:
-    """Cuts one part out of a recording. Positions are samples from the work's start.
-
-    Part k starts at the cut after k times the nominal length and ends at the next one. A cut is the quietest point of
-    the CUT_WINDOW_S after the nominal length, and only exists if the recording fills that window: both neighbours see
-    the same samples, so they agree.
-    """
-
-    def __init__(self, work: Work, config: Config) -> None:
-        self._nominal = int(config.packing.part_minutes * 60) * SAMPLE_RATE_HZ
-        self._window = CUT_WINDOW_S * SAMPLE_RATE_HZ
-        self._index = work.part_index
-        self._offset = work.start_ms * SAMPLE_RATE_HZ // 1000
-        self.read_from_ms = work.start_ms + work.part_index * self._nominal * 1000 // SAMPLE_RATE_HZ
-        self.start = self._offset
-        """The part's first sample, from the start of the file; known once the first block came."""
-        self.continues = False
-
-    def cut(self, blocks: Iterator[Block]) -> Iterator[Block]:
-        position = self._index * self._nominal
-        if self._index:
-            window, blocks = _take(blocks, self._window)
-            if window is None or window.shape[1] < self._window:
-                return
-            cut = quietest_sample(window)
-            position += cut
-            blocks = _chain(window[:, cut:], blocks)
-        self.start = self._offset + position
-        end = (self._index + 1) * self._nominal
-        for block in blocks:
-            if position + block.shape[1] <= end:
-                position += block.shape[1]
-                yield block
-                continue
-            if end > position:
-                yield block[:, : end - position]
-            window, _ = _take(_chain(block[:, end - position :], blocks), self._window)
-            assert window is not None
-            self.continues = window.shape[1] >= self._window
-            yield window[:, : quietest_sample(window)] if self.continues else window
-            return
-
-
-def _take(blocks: Iterator[Block], samples: int) -> tuple[Block | None, Iterator[Block]]:
-    """The first `samples` samples (fewer where the stream ends) as one block, and what follows."""
-    taken: list[Block] = []
-    have = 0
-    while have < samples and (block := next(blocks, None)) is not None:
-        taken.append(block)
-        have += block.shape[1]
-    if not taken:
-        return None, blocks
-    joined = np.concatenate(taken, axis=1)
-    return joined[:, :samples], _chain(joined[:, samples:], blocks) if have > samples else blocks
-
-
-def _chain(first: Block, rest: Iterator[Block]) -> Iterator[Block]:
-    if first.shape[1]:
-        yield first
-    yield from rest
 
 
 class _Channel:

@@ -17,8 +17,8 @@ from pyspark.sql import functions as F
 from schemas.config import Config
 from schemas.tables import CHUNKS, FAILURES, RECORDINGS
 from transforms.engines import AlignerSpec, EngineSpec
-from transforms.front import CUT_WINDOW_S
 from transforms.manifest import run_key_of
+from transforms.parts import CUT_WINDOW_S
 from transforms.tables import Tables, Take
 
 Reprocess = Literal["no", "changed", "failed", "all"]
@@ -108,7 +108,7 @@ class Progress:
         if self.complete:
             return []
         reached = next(part for part in range(len(self.continues) + 1) if part not in self.continues)
-        # A part exists if the window for its cut is filled: see front.py.
+        # A part exists if the window for its cut is filled: see parts.py.
         promised = 1 + max(0, (self.header_ms or 0) - CUT_WINDOW_S * 1000) // part_ms if self.continues else 1
         last = max(reached + 1, min(promised, reached + _MAX_PARTS_AHEAD))
         return [part for part in range(reached, last) if part not in self.continues]
@@ -166,15 +166,17 @@ def _with_state(manifest: DataFrame, tables: Tables) -> DataFrame:
     done = tables.read(RECORDINGS).select(
         "audio_id", "status", "run_key", "run_id", F.col("source_key").alias("done_source_key")
     )
-    passing = tables.read(FAILURES).where("transient").select("audio_id").distinct().withColumn("may_pass", F.lit(True))
+    failures = tables.read(FAILURES).groupBy("audio_id").agg(F.max("transient").alias("may_pass"))
     rows = manifest.select("audio_id", "uri", "size_bytes", "start_ms", "end_ms", "source_key")
-    return rows.join(done, "audio_id", "left").join(passing, "audio_id", "left")
+    return rows.join(done, "audio_id", "left").join(failures, "audio_id", "left")
 
 
 def _is_pending(row: Any, run_key: str, reprocess: Reprocess) -> bool:
     if row.status is None or row.done_source_key != row.source_key or row.may_pass or reprocess == "all":
         return True
-    return (reprocess == "failed" and row.status == "failed") or (reprocess == "changed" and row.run_key != run_key)
+    # One that is read but for a chunk has a failure, too: may_pass is false then, and null without any.
+    failed = row.status == "failed" or row.may_pass is not None
+    return (reprocess == "failed" and failed) or (reprocess == "changed" and row.run_key != run_key)
 
 
 def _first_unit(row: Any, run_key: str) -> Unit:

@@ -10,8 +10,10 @@ import pytest
 from schemas.config import Config
 from tests.sounds import Samples, noise, tone, written
 from tests.transforms.works import heard, work
-from transforms.audio import DecodeReport, read_audio
-from transforms.front import CUT_WINDOW_S, Chunk, StageClock, _Channel, front
+from transforms.audio import read_audio
+from transforms.decoders import DecodeReport
+from transforms.front import Chunk, StageClock, _Channel, front
+from transforms.parts import CUT_WINDOW_S
 
 _HEARS_ALL = {"vad": {"threshold": 1e-9, "end_threshold": 1e-9, "min_speech_ms": 0, "pad_ms": 0}}
 """All audio is speech, so that chunks follow each other without a gap."""

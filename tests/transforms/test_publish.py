@@ -67,12 +67,26 @@ def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     lake = Lake(spark, tmp_path_factory.mktemp("published"))
     tables = lake.tables
     tables.create()
-    first = {name: part(name, "1", text) for name, text in {"c": None, "d": None, "e": "old", "f": "stays", "h": "earlier"}.items()}
+    first = {
+        name: part(name, "1", text)
+        for name, text in {"c": None, "d": None, "e": "old", "f": "stays", "h": "earlier"}.items()
+    }
     half = [*part("b", "1", None, continues=True), *part("g", "1", "half", continues=True)]
-    commit(lake, *part("a", "1", "first", continues=True), *part("a", "1", "end", index=1), *half, *sum(first.values(), []))
+    commit(
+        lake, *part("a", "1", "first", continues=True), *part("a", "1", "end", index=1), *half, *sum(first.values(), [])
+    )
     publish(tables, [(name, "k") for name in "acdef"], Config(), fresh=True)
-    second = [*part("a", "2", "again", continues=True), *part("b", "2", "end", index=1), *part("c", "2", None), *part("d", "2", None)]
-    changed = [row for name, text in {"e": "new", "f": "not asked for", "h": "later"}.items() for row in part(name, "2", text, run_key="k2")]
+    second = [
+        *part("a", "2", "again", continues=True),
+        *part("b", "2", "end", index=1),
+        *part("c", "2", None),
+        *part("d", "2", None),
+    ]
+    changed = [
+        row
+        for name, text in {"e": "new", "f": "not asked for", "h": "later"}.items()
+        for row in part(name, "2", text, run_key="k2")
+    ]
     commit(lake, *second, *changed)
     publish(tables, [("a", "k"), ("b", "k"), ("c", "k"), ("d", "k"), ("e", "k2")], Config())
     commit(lake, *part("c", "3", None), *part("d", "3", "at last"))
@@ -97,7 +111,9 @@ def test_a_failure_in_a_part_that_an_earlier_run_made_stays(lake: Lake) -> None:
     (recording,) = [row for row in lake.rows("recordings") if row["audio_id"] == "b"]
     assert (recording["text"], recording["flags"], recording["run_id"]) == ("end", ["incomplete"], "2")
     failures = [row for row in lake.rows("failures") if row["audio_id"] == "b"]
-    assert [(row["part_index"], row["chunk_index"], row["run_id"], row["attempts"]) for row in failures] == [(0, 0, "1", 1)]
+    assert [(row["part_index"], row["chunk_index"], row["run_id"], row["attempts"]) for row in failures] == [
+        (0, 0, "1", 1)
+    ]
 
 
 def test_attempts_count_the_runs_that_failed_so_and_success_ends_them(lake: Lake) -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from schemas.config import VadConfig
 from tests.sounds import Samples, noise
-from transforms.audio import DecodeReport, read_audio
+from transforms.audio import read_audio
+from transforms.decoders import DecodeReport
 from transforms.vad import FRAME_SAMPLES, Span, SpeechFinder, quietest, quietest_sample
 
 _NEVER_CUT = 16_000 * 600

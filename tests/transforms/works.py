@@ -10,7 +10,8 @@ import numpy as np
 
 from schemas.config import Config
 from tests.sounds import Samples
-from transforms.audio import DecodeReport, read_audio
+from transforms.audio import read_audio
+from transforms.decoders import DecodeReport
 from transforms.front import Chunk, Closing, StageClock, Work, front
 
 _BLANK: dict[str, Any] = {

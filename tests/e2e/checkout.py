@@ -1,0 +1,35 @@
+"""A copy of the project to run commands in, as a user would, without leaving anything in the real one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+_PARTS = ("jobs", "transforms", "schemas", "conf", "examples", "Makefile", "README.md")
+
+
+def copy_project(target: Path) -> Path:
+    """The sources below `target`, without caches."""
+    for part in _PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, target / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target / part)
+    return target
+
+
+def run(command: list[str], folder: Path, timeout_s: int = 300) -> subprocess.CompletedProcess[str]:
+    """`command` in `folder` with this Python first on the PATH, as after `source .venv/bin/activate`."""
+    bin_folder = str(Path(sys.executable).parent)
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("PYSPARK_", "SPARK_", "PYTHONPATH"))
+    }
+    environment["PATH"] = os.pathsep.join([bin_folder, environment.get("PATH", "")])
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
+    )

@@ -1,0 +1,65 @@
+"""The demo: the whole job with the embedded engines on the recordings that the project ships."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import jiwer
+import pytest
+from pyspark.sql import SparkSession
+
+from benchmarks.common import normal
+from schemas.tables import RECORDINGS, SEGMENTS, WORDS
+from tests.e2e.checkout import ROOT, copy_project, run
+from transforms.tables import Tables
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder that the demo ran in, and what it printed."""
+    folder = copy_project(tmp_path_factory.mktemp("demo"))
+    done = run(["python", "-m", "jobs.demo"], folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder, done.stdout
+
+
+def test_the_demo_says_what_was_done_and_what_failed(demo: tuple[Path, str]) -> None:
+    printed = demo[1]
+    assert "12 recordings, 1 failed" in printed
+    assert "times real time" in printed
+    assert "decode/corrupt" in printed
+    assert "damaged.mp3" in printed
+    assert printed.count("jobs.sql") == 3
+
+
+def test_every_example_reads_as_it_was_spoken(demo: tuple[Path, str], spark: SparkSession) -> None:
+    rows = {Path(row.uri).name: row for row in Tables(spark, str(demo[0] / "lakehouse")).read(RECORDINGS).collect()}
+    with (ROOT / "examples" / "transcripts.tsv").open(encoding="utf-8", newline="") as file:
+        listed = [row for row in csv.DictReader(file, delimiter="\t") if row["language"] == "en" and row["text"]]
+    files = Counter(row["file"] for row in listed)
+    spoken = [row for row in listed if files[row["file"]] == 1]
+    assert len(spoken) >= 8
+    for reference in spoken:
+        # References spell numbers out and the engine writes digits, hence the wide bound.
+        error_rate = jiwer.wer(normal(reference["text"]), normal(rows[reference["file"]].text))
+        assert error_rate < 0.3, f"{reference['file']}: {error_rate:.0%}: {rows[reference['file']].text}"
+    assert rows["silence.wav"].status == "no_speech"
+    assert rows["silence.wav"].text is None
+    assert rows["damaged.mp3"].status == "failed"
+    japanese = rows["japanese_greeting.mp3"]
+    assert (japanese.language, japanese.language_source, japanese.aligner) == ("ja", "detected", "recognizer")
+    assert "みなさん" in japanese.text or "皆さん" in japanese.text
+    assert rows["meeting_note.flac"].aligner == "sphinx"
+
+
+def test_a_call_is_told_apart_by_channel(demo: tuple[Path, str], spark: SparkSession) -> None:
+    tables = Tables(spark, str(demo[0] / "lakehouse"))
+    call = tables.read(RECORDINGS).where("uri LIKE '%support_call_stereo%'").first()
+    assert call is not None
+    segments = tables.read(SEGMENTS).where(f"audio_id = '{call.audio_id}'").orderBy("segment_index").collect()
+    assert {(row.speaker, row.channel) for row in segments} == {("channel-0", 0), ("channel-1", 1)}
+    assert segments[0].channel == 0, "the agent speaks first"
+    words = tables.read(WORDS).where(f"audio_id = '{call.audio_id}'").collect()
+    assert all(call.text[word.char_start : word.char_end] == word.word for word in words)

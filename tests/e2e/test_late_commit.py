@@ -1,0 +1,50 @@
+"""A killed driver's JVM may live on for a moment and commit a wave although the next run has already planned to do it
+again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import functions as F
+
+import transforms.job
+from schemas.tables import CHUNKS
+from tests.e2e.conftest import Finished
+from tests.lake import Lake
+from transforms.plan import read_progress
+from transforms.tables import Tables
+
+
+@pytest.mark.parametrize("when", ["before the next run publishes", "after it has ended"])
+def test_a_late_wave_of_a_dead_run_changes_nothing_that_readers_see(
+    finished: Finished, tmp_path: Path, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, manifest = Lake(finished.lake.spark, tmp_path), [*finished.manifest[:2], finished.manifest[-1]]
+
+    def late_commit(tables: Tables) -> None:
+        dead = F.lit("20000101T000000.000000Z-dead00")
+        tables.append(CHUNKS, tables.read(CHUNKS).withColumn("run_id", dead))
+
+    def progress(tables: Tables, units: Any) -> Any:
+        if units and when.startswith("before"):
+            late_commit(tables)
+        return read_progress(tables, units)
+
+    monkeypatch.setattr(transforms.job, "read_progress", progress)
+    lake.run(manifest)
+    if when.startswith("after"):
+        late_commit(lake.tables)
+    assert lake.run(manifest).run_id is None, "there is nothing to do"
+    assert not lake.calls()
+    expected = {row["audio_id"] for row in lake.rows("recordings")}
+    assert len(expected) == len(manifest)
+    for table in ("chunks", "recordings", "segments", "words", "failures"):
+        of_manifest = [
+            row for row in finished.lake.contents(table)[table] if any(audio_id in row for audio_id in expected)
+        ]
+        assert lake.contents(table)[table] == of_manifest, table
+    versions = lake.versions()
+    assert lake.run(manifest).run_id is None
+    assert lake.versions() == versions, "the late rows are gone by then"
