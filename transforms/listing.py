@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,14 +44,13 @@ def list_recordings(sources: Sequence[str], config: FetchConfig) -> pa.Table:
                 "or a list (CSV, TSV, JSONL, Parquet)"
             )
         for number, row in enumerate(found):
-            rows.setdefault(row.get("audio_id") or row.get("uri") or (source, number), row)
+            same = (row.get("audio_id"), row.get("uri") or (source, number), row.get("start_ms"), row.get("end_ms"))
+            rows.setdefault(same, row)
     names = dict.fromkeys(["uri", "size_bytes", "modified_at", *(name for row in rows.values() for name in row)])
     types = {
-        "uri": pa.string(),
-        "size_bytes": pa.int64(),
+        **dict.fromkeys(("uri", "audio_id", "language", "context", "channels"), pa.string()),
+        **dict.fromkeys(("size_bytes", "start_ms", "end_ms"), pa.int64()),
         "modified_at": pa.timestamp("us", tz="UTC"),
-        "start_ms": pa.int64(),
-        "end_ms": pa.int64(),
     }
     return pa.table({name: _array(name, [row.get(name) for row in rows.values()], types.get(name)) for name in names})
 
@@ -71,24 +70,31 @@ def _rows_of_list(source: str) -> Iterator[dict[str, Any]]:
     path = local_path(source)
     if path is None or not path.is_file():
         raise ManifestError(f"list {source}: no such local file; copy it here first")
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        rows: Iterable[dict[str, Any]] = pq.read_table(path).to_pylist()
-    elif suffix == ".jsonl":
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    else:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [
-                {key: value or None for key, value in row.items()}
-                for row in csv.DictReader(file, delimiter="," if suffix == ".csv" else "\t")
-            ]
+    try:
+        rows = _parsed(path)
+    except (ValueError, TypeError, csv.Error, pa.ArrowException) as error:  # bad JSON and bad UTF-8 are ValueErrors
+        raise ManifestError(f"list {source} cannot be read: {error}; write it again, in UTF-8") from error
     for number, row in enumerate(rows, start=1):
+        if None in row:
+            raise ManifestError(f"list {source}: row {number} has more values than columns, quote its commas: {row}")
         if not row.get("uri") and not row.get("content"):
             raise ManifestError(f"list {source}: column uri is missing or empty in row {number}: {row}")
         local = local_path(row["uri"]) if row.get("uri") else None
         if local is not None and not local.is_absolute():
             row["uri"] = str((path.parent / local).resolve())
         yield _with_stat(row)
+
+
+def _parsed(path: Path) -> list[dict[str, Any]]:
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        return pq.read_table(path).to_pylist()  # type: ignore[no-any-return]
+    if suffix == ".jsonl":
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [dict(json.loads(line)) for line in lines if line.strip()]
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file, delimiter="," if suffix == ".csv" else "\t")
+        return [{key: value or None for key, value in row.items()} for row in rows]
 
 
 def _with_stat(row: dict[str, Any]) -> dict[str, Any]:
@@ -115,7 +121,9 @@ def _files(source: str, config: FetchConfig) -> Iterator[dict[str, Any]]:
     elif any(mark in source for mark in "*?["):
         anchor = Path(path.anchor or ".")
         pattern = str(path.relative_to(anchor)) if path.anchor else str(path)
-        yield from (_with_stat({"uri": str(file.resolve())}) for file in sorted(anchor.glob(pattern)) if file.is_file())
+        for file in sorted(anchor.glob(pattern)):
+            if file.is_file() and not file.name.startswith("."):
+                yield _with_stat({"uri": str(file.resolve())})
 
 
 def _is_recording(name: str) -> bool:

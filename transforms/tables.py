@@ -37,7 +37,7 @@ class Tables:
 
     def identifier(self, table: Table) -> str:
         """The table's name in SQL."""
-        return f"{self.root}.{table.name}" if self.in_catalog else f"delta.`{self._path(table)}`"
+        return f"{self.root}.{table.name}" if self.in_catalog else f"delta.`{self._path(table).replace('`', '``')}`"
 
     def _path(self, table: Table) -> str:
         return f"{self.root.rstrip('/')}/{table.name}"
@@ -47,17 +47,17 @@ class Tables:
         if self.in_catalog:
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.root}")
         for table in ALL:
-            if self.exists(table):
-                continue
-            builder = DeltaTable.createIfNotExists(self.spark)
-            builder = (
-                builder.tableName(self.identifier(table)) if self.in_catalog else builder.location(self._path(table))
-            )
-            for name, arrow_type, comment in table.columns:
-                builder = builder.addColumn(name, from_arrow_type(arrow_type), comment=comment)
-            for key, value in _PROPERTIES.items():
-                builder = builder.property(key, value)
-            builder.comment(table.comment).execute()
+            if not self.exists(table):
+                columns = ", ".join(
+                    f"`{name}` {from_arrow_type(arrow_type).simpleString()} COMMENT {_literal(comment)}"
+                    for name, arrow_type, comment in table.columns
+                )
+                properties = ", ".join(f"'{key}' = '{value}'" for key, value in _PROPERTIES.items())
+                # SQL, since DeltaTable's own builder takes no name with a catalog in it.
+                self.spark.sql(
+                    f"CREATE TABLE IF NOT EXISTS {self.identifier(table)} ({columns}) USING delta "
+                    f"COMMENT {_literal(table.comment)} TBLPROPERTIES ({properties})"
+                )
 
     def exists(self, table: Table) -> bool:
         if self.in_catalog:
@@ -115,5 +115,9 @@ class Tables:
 
 
 def _in(column: str, values: Iterable[str]) -> str:
-    listed = ", ".join("'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'" for value in sorted(set(values)))
-    return f"{column} IN ({listed})"
+    return f"{column} IN ({', '.join(map(_literal, sorted(set(values))))})"
+
+
+def _literal(value: str) -> str:
+    """As a string in Spark's SQL."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -24,9 +24,18 @@ def manifest(spark: SparkSession, folder: Path, *overrides: str, **columns: Any)
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no uri": ({"path": ["a.wav"]}, r"column uri is missing \(the manifest has path\)"),
     "uri of a wrong type": ({"uri": [1, 2]}, r"column uri is of type bigint, it must be string; first rows: \[1, 2\]"),
-    "a time as text": ({"uri": ["a"], "start_ms": ["1"]}, r"column start_ms is of type string, it must be bigint; .*\['1'\]"),
-    "a date as text": ({"uri": ["a"], "modified_at": ["2026"]}, r"column modified_at is of type string, it must be timestamp"),
-    "a null uri": ({"uri": ["a", None], "audio_id": ["x", "y"]}, r"column uri is null .* first rows: .*'audio_id': 'y'"),
+    "a time as text": (
+        {"uri": ["a"], "start_ms": ["1"]},
+        r"column start_ms is of type string, it must be bigint; .*\['1'\]",
+    ),
+    "a date as text": (
+        {"uri": ["a"], "modified_at": ["2026"]},
+        r"column modified_at is of type string, it must be timestamp",
+    ),
+    "a null uri": (
+        {"uri": ["a", None], "audio_id": ["x", "y"]},
+        r"column uri is null .* first rows: .*'audio_id': 'y'",
+    ),
     "a doubled audio_id": (
         {"uri": ["a", "b", "c"], "audio_id": ["x", "x", "y"]},
         r"column audio_id is not unique: x in 2 rows \((a, b|b, a)\)",
@@ -34,7 +43,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a doubled uri": ({"uri": ["a", "b", "a"]}, r"column audio_id is not unique: \w{32} in 2 rows \(a, a\)"),
     "unknown channels": ({"uri": ["a"], "channels": ["left"]}, r"column channels must be 'mix' or 'split'; .*'left'"),
     "a negative start": ({"uri": ["a"], "start_ms": [-5]}, r"column start_ms is negative; .*-5"),
-    "an end before the start": ({"uri": ["a"], "start_ms": [9], "end_ms": [9]}, r"column end_ms is not after start_ms; .*'end_ms': 9"),
+    "an end before the start": (
+        {"uri": ["a"], "start_ms": [9], "end_ms": [9]},
+        r"column end_ms is not after start_ms; .*'end_ms': 9",
+    ),
 }
 
 
@@ -50,7 +62,9 @@ def test_a_manifest_that_cannot_be_used_is_refused_with_the_column_and_its_first
 def test_what_is_no_parquet_file_is_refused_in_words(spark: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("uri\na.wav\n")
     for name in ("missing.parquet", "list.csv"):
-        with pytest.raises(ManifestError, match=rf"^manifest .*{name} cannot be read: [^\n]*; give --manifest a Parquet file[^\n]*$"):
+        with pytest.raises(
+            ManifestError, match=rf"^manifest .*{name} cannot be read: [^\n]*; give --manifest a Parquet file[^\n]*$"
+        ):
             read_manifest(spark, str(tmp_path / name), load_config(None))
 
 
@@ -68,7 +82,9 @@ def test_defaults_come_from_the_configuration_and_the_row_wins(spark: SparkSessi
 
 def test_ids_are_the_same_for_the_same_uri_and_stretch(spark: SparkSession, tmp_path: Path) -> None:
     columns = {"uri": ["a", "a", "a", "b"], "start_ms": [0, 0, 500, 0], "end_ms": [None, 500, None, None]}
-    once = {(row["uri"], row["start_ms"], row["end_ms"]): row["audio_id"] for row in manifest(spark, tmp_path, **columns)}
+    once = {
+        (row["uri"], row["start_ms"], row["end_ms"]): row["audio_id"] for row in manifest(spark, tmp_path, **columns)
+    }
     assert len(set(once.values())) == 4
     (alone,) = manifest(spark, tmp_path, uri=["a"])
     assert alone["audio_id"] == once["a", 0, None]
@@ -79,7 +95,13 @@ def test_other_columns_become_metadata_whatever_their_names_and_types(spark: Spa
         spark,
         tmp_path,
         uri=["a"],
-        **{"Customer No.": [7], "`odd` name": ["x"], "tags": [["a", "b"]], "gone": pa.nulls(1, pa.string()), "paid": [True]},
+        **{
+            "Customer No.": [7],
+            "`odd` name": ["x"],
+            "tags": [["a", "b"]],
+            "gone": pa.nulls(1, pa.string()),
+            "paid": [True],
+        },
     )
     assert row["metadata"] == {"Customer No.": "7", "`odd` name": "x", "tags": '["a","b"]', "paid": "true"}
 

@@ -1,0 +1,29 @@
+"""Invariant 1: killed at random moments and started again, the job ends in the same tables, and no committed chunk is paid for twice.
+
+`python -m tests.soak --trials 50` does the same many times.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.kill import Undisturbed, run_trial, undisturbed
+
+TRIALS = 2
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """What a run that nobody kills leaves."""
+    return undisturbed(tmp_path_factory.mktemp("kill"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trial", range(TRIALS))
+def test_a_killed_job_ends_in_the_same_tables(usual: Undisturbed, tmp_path: Path, trial: int) -> None:
+    seed = random.randrange(1_000_000)
+    print(f"repeat with: python -m tests.soak --trials 1 --seed {seed}")
+    assert not run_trial(tmp_path / "trial", usual, seed, 2).differences
