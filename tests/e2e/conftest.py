@@ -36,7 +36,7 @@ def finished(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> F
     audio = folder / "audio"
     rows = [file_row(path) for path in write_clips(audio, 5, 7.0)]
     rows[0] |= {"speaker_name": "Ann", "score": 3, "tags": ["a", "b"]}
-    rows.append(file_row(write_clip(audio / "long.wav", cut(20, 150, 0.9))))
+    rows.append(file_row(write_clip(audio / "long.wav", cut(20, 100, 0.9))))
     rows.append(file_row(write_clip(audio / "call.wav", cut(0, 40, 0.8), cut(60, 40, 0.8)), channels="split"))
     rows.append({"audio_id": "as-bytes", "content": (audio / "clip_01.wav").read_bytes()})
     rows.append(file_row(write_clip(audio / "silence.wav", np.zeros(3 * SAMPLE_RATE_HZ, np.float32))))

@@ -17,8 +17,9 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from pyspark.sql import SparkSession
 
+from tests.e2e.conftest import Finished
+from tests.e2e.test_pending import pending
 from tests.lake import ROOT, Lake, cut, file_row, write_clip
 from transforms.job import RunSummary
 
@@ -137,9 +138,9 @@ class BadDay:
 
 
 @pytest.fixture(scope="module")
-def bad_day(spark: SparkSession, server: Server, tmp_path_factory: pytest.TempPathFactory) -> BadDay:
+def bad_day(finished: Finished, server: Server, tmp_path_factory: pytest.TempPathFactory) -> BadDay:
     folder = tmp_path_factory.mktemp("bad")
-    lake, manifest, ends, verdicts = Lake(spark, folder), [], {}, {}
+    lake, manifest, ends, verdicts = Lake(finished.lake.spark, folder), [], {}, {}
     for path, end in made_by_hand(folder).values():
         manifest.append(file_row(path) if path.exists() else {"uri": str(path)})
         ends[str(path)] = end
@@ -151,13 +152,27 @@ def bad_day(spark: SparkSession, server: Server, tmp_path_factory: pytest.TempPa
         for path, verdict in hard_inputs(HARD_INPUTS).values():
             manifest.append(file_row(path))
             verdicts[str(path)] = verdict
-    summary = lake.run(manifest, *QUICK_FETCH)
+    manifest.append(call_row(finished))
+    summary = lake.run(manifest, *QUICK_FETCH, raise_on=f"'{last_chunk_of_call(finished)['text'].split()[0]}'")
     return BadDay(lake, manifest, ends, verdicts, summary)
+
+
+def call_row(finished: Finished) -> dict[str, Any]:
+    (row,) = [row for row in finished.manifest if row.get("channels") == "split"]
+    return row
+
+
+def last_chunk_of_call(finished: Finished) -> dict[str, Any]:
+    """The engine is made to fail on this one of the call's chunks."""
+    call = finished.lake.by_name("recordings")["call.wav"]
+    chunks = [row for row in finished.lake.rows("chunks") if row["audio_id"] == call["audio_id"] and row["text"]]
+    assert len(chunks) > 1
+    return max(chunks, key=lambda row: row["start_ms"])
 
 
 def test_one_job_over_all_of_it_returns_with_a_row_for_each(bad_day: BadDay) -> None:
     assert bad_day.summary.recordings == len(bad_day.manifest) == len(bad_day.lake.rows("recordings"))
-    assert bad_day.summary.failed == len(bad_day.lake.rows("failures"))
+    assert bad_day.summary.failed == len(bad_day.lake.rows("failures")) - 1, "all but the chunk of the call"
 
 
 def test_each_ends_as_it_should(bad_day: BadDay) -> None:
@@ -185,6 +200,8 @@ def _fits(row: dict[str, Any], verdict: str) -> bool:
 
 def test_each_failure_has_a_stage_a_kind_and_a_sentence_that_says_what_to_do(bad_day: BadDay) -> None:
     for row in bad_day.lake.rows("failures"):
+        if row["chunk_index"] is not None:
+            continue
         assert row["stage"] in ("fetch", "decode"), row
         assert row["kind"], row
         assert " " in row["message"], row
@@ -206,18 +223,37 @@ def test_a_header_that_lies_about_the_length_is_flagged_and_not_believed(bad_day
     assert found["ok.wav"]["flags"] == []
 
 
-def test_only_what_may_pass_is_tried_again_and_success_ends_a_failure(
+def test_a_chunk_that_fails_is_left_out_of_its_recording_and_told(bad_day: BadDay, finished: Finished) -> None:
+    victim, whole = last_chunk_of_call(finished), finished.lake.by_name("recordings")["call.wav"]
+    call = bad_day.lake.by_name("recordings")["call.wav"]
+    (failure,) = [row for row in bad_day.lake.rows("failures") if row["chunk_index"] is not None]
+    assert (call["status"], "incomplete" in call["flags"]) == ("ok", True)
+    assert call["word_count"] == whole["word_count"] - len(victim["words"])
+    assert (failure["stage"], failure["kind"], failure["transient"]) == ("recognize", "ValueError", False)
+    assert (failure["channel"], failure["chunk_index"]) == (victim["channel"], victim["chunk_index"])
+
+
+def test_only_what_may_pass_is_tried_again_unless_it_is_asked_for(
     bad_day: BadDay, server: Server, tmp_path: Path
 ) -> None:
-    lake = bad_day.lake.copy(tmp_path)
-    transient = {row["uri"] for row in lake.rows("failures") if row["transient"]}
-    assert transient == {f"{server.url}/hang", f"{server.url}/500"}
+    by_itself = {f"{server.url}/hang", f"{server.url}/500"}
+    assert {row["uri"] for row in bad_day.lake.rows("failures") if row["transient"]} == by_itself
+    names = {Path(uri).name for uri in by_itself}
+    assert pending(bad_day.lake, bad_day.manifest, tmp_path) == names
+    failed = {Path(row["uri"] or row["audio_id"]).name for row in bad_day.lake.rows("failures")}
+    assert pending(bad_day.lake, bad_day.manifest, tmp_path, "failed") == failed > names
+
+
+def test_success_ends_a_failure_and_another_failure_counts_on(
+    bad_day: BadDay, finished: Finished, server: Server, tmp_path: Path
+) -> None:
+    lake, before = bad_day.lake.copy(tmp_path), bad_day.lake.rows("failures")
     server.mended = frozenset({"/hang"})
-    summary = lake.run(bad_day.manifest, *QUICK_FETCH)
-    assert (summary.recordings, summary.failed) == (2, 1)
-    failures = {row["uri"]: row for row in lake.rows("failures")}
-    assert f"{server.url}/hang" not in failures
+    summary = lake.run(bad_day.manifest, *QUICK_FETCH, reprocess="failed")
+    assert (summary.recordings, summary.failed) == (len(before), len(before) - 2)
+    failures = {row["uri"]: row["attempts"] for row in lake.rows("failures")}
+    mended_uris = {f"{server.url}/hang", call_row(finished)["uri"]}
+    assert failures == {row["uri"]: 2 for row in before if row["uri"] not in mended_uris}
     assert lake.by_name("recordings")["hang"]["status"] == "ok"
-    assert failures.pop(f"{server.url}/500")["attempts"] == 2
-    assert {row["attempts"] for row in failures.values()} == {1}
-    assert lake.calls().total() == 1
+    (mended,) = [row for row in lake.contents("recordings")["recordings"] if "call.wav" in row]
+    assert mended in finished.lake.contents("recordings")["recordings"]

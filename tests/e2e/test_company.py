@@ -25,7 +25,7 @@ OTHERWISE = (
     "batching.prefetch_mib=1",
     "batching.front_threads=4",
     "run.task_audio_minutes=0.2",
-    "run.wave_audio_hours=0.03",
+    "run.wave_audio_hours=0.05",
     "run.waves_at_once=3",
     "audio.block_s=1.7",
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.conftest import Finished
-from tests.lake import cut, engine_config, file_row, write_clip, write_manifest
+from tests.lake import Lake, cut, engine_config, file_row, write_clip, write_manifest
 from transforms.engines import aligner_specs, recognizer_spec
 from transforms.manifest import read_manifest
 from transforms.plan import config_key, make_plan
@@ -26,18 +26,14 @@ CHANGES = (
 
 
 def pending(
-    finished: Finished,
-    folder: Path,
-    manifest: list[dict[str, Any]] | None = None,
-    reprocess: Any = "no",
-    *overrides: str,
+    lake: Lake, manifest: list[dict[str, Any]], folder: Path, reprocess: Any = "no", *overrides: str
 ) -> set[str]:
     """Names of the recordings that would be done."""
     config = engine_config(*overrides)
-    path = write_manifest(folder / "manifest.parquet", finished.manifest if manifest is None else manifest)
-    rows = read_manifest(finished.lake.spark, str(path), config)
+    path = write_manifest(folder / "manifest.parquet", manifest)
+    rows = read_manifest(lake.spark, str(path), config)
     key = config_key(config, recognizer_spec(config), aligner_specs(config))
-    plan = make_plan(rows, finished.lake.tables, key, PART_MS, reprocess)
+    plan = make_plan(rows, lake.tables, key, PART_MS, reprocess)
     names = {row.audio_id: Path(row.uri or row.audio_id).name for row in rows.select("audio_id", "uri").collect()}
     assert plan.skipped == len(names) - len(plan.todo)
     assert not plan.to_publish
@@ -50,7 +46,7 @@ def everything(finished: Finished) -> set[str]:
 
 def test_a_new_recording_is_pending_and_no_other(finished: Finished, tmp_path: Path) -> None:
     new = write_clip(tmp_path / "new.wav", cut(0, 3))
-    assert pending(finished, tmp_path, [*finished.manifest, file_row(new)]) == {"new.wav"}
+    assert pending(finished.lake, [*finished.manifest, file_row(new)], tmp_path) == {"new.wav"}
 
 
 def test_a_source_that_changed_is_pending(finished: Finished, tmp_path: Path) -> None:
@@ -62,26 +58,26 @@ def test_a_source_that_changed_is_pending(finished: Finished, tmp_path: Path) ->
     rows[4]["context"] = "Fjord"
     ids = {name: row["audio_id"] for name, row in finished.lake.by_name("recordings").items()}
     rows[3]["audio_id"] = ids["clip_03.wav"]  # a stretch of a file is a recording of its own, unless it is named
-    assert pending(finished, tmp_path, rows) == {f"clip_0{index}.wav" for index in range(5)}
+    assert pending(finished.lake, rows, tmp_path) == {f"clip_0{index}.wav" for index in range(5)}
 
 
 def test_other_columns_of_the_manifest_may_change_freely(finished: Finished, tmp_path: Path) -> None:
-    assert not pending(finished, tmp_path, [{**row, "speaker_name": "Bob"} for row in finished.manifest])
+    assert not pending(finished.lake, [{**row, "speaker_name": "Bob"} for row in finished.manifest], tmp_path)
 
 
 def test_the_time_zone_of_the_session_makes_no_source_look_changed(finished: Finished, tmp_path: Path) -> None:
     zone = finished.lake.spark.conf.get("spark.sql.session.timeZone")
     finished.lake.spark.conf.set("spark.sql.session.timeZone", "Asia/Tokyo")
     try:
-        assert not pending(finished, tmp_path)
+        assert not pending(finished.lake, finished.manifest, tmp_path)
     finally:
         finished.lake.spark.conf.set("spark.sql.session.timeZone", zone)
 
 
 def test_a_changed_configuration_waits_until_it_is_asked_for(finished: Finished, tmp_path: Path) -> None:
     for change in CHANGES:
-        assert not pending(finished, tmp_path, None, "no", change), change
-    assert pending(finished, tmp_path, None, "changed", CHANGES[0]) == everything(finished)
+        assert not pending(finished.lake, finished.manifest, tmp_path, "no", change), change
+    assert pending(finished.lake, finished.manifest, tmp_path, "changed", CHANGES[0]) == everything(finished)
 
 
 def test_each_setting_that_can_change_a_text_changes_the_key() -> None:
@@ -100,9 +96,9 @@ def test_what_changes_no_chunk_is_no_changed_configuration(finished: Finished, t
         "fetch.attempts=1",
         "audio.block_s=10",
     )
-    assert not pending(finished, tmp_path, None, "changed", *harmless)
+    assert not pending(finished.lake, finished.manifest, tmp_path, "changed", *harmless)
 
 
 def test_failed_and_all_are_done_again_when_asked_for(finished: Finished, tmp_path: Path) -> None:
-    assert pending(finished, tmp_path, None, "failed") == {"text.mp3", "missing.wav"}
-    assert pending(finished, tmp_path, None, "all") == everything(finished)
+    assert pending(finished.lake, finished.manifest, tmp_path, "failed") == {"text.mp3", "missing.wav"}
+    assert pending(finished.lake, finished.manifest, tmp_path, "all") == everything(finished)

