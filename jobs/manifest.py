@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 import pyarrow.parquet as pq
 
@@ -23,7 +24,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     with exit_with_reason():
         table = list_recordings(options.sources, load_arguments_config(options).fetch)
-        pq.write_table(table, options.out)
+        out = Path(options.out).expanduser()
+        out.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, out)
     print(f"{options.out}: {table.num_rows} recordings", file=sys.stderr)
 
 

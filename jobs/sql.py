@@ -25,11 +25,8 @@ def main(arguments: list[str] | None = None) -> None:
     with exit_with_reason():
         spark = session(options.verbose)
         tables = Tables(spark, options.tables)
+        tables.require()
         for table in ALL:
-            if not tables.exists(table):
-                raise ConfigError(
-                    f"{options.tables} has no table {table.name}; --tables is what jobs.transcribe wrote to"
-                )
             tables.read(table).createOrReplaceTempView(table.name)
         try:
             spark.sql(options.query).show(_SHOWN_ROWS, truncate=_SHOWN_CHARS)

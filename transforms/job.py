@@ -64,7 +64,7 @@ _BYTES_PER_ARROW_BATCH = 32 << 20
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run did: `run_id` None if there was nothing to do; `skipped` recordings were done before."""
+    """What a run did: `run_id` None if there was nothing to do; `skipped` recordings were recognized before."""
 
     run_id: str | None
     recordings: int
@@ -123,7 +123,7 @@ class _Run:
         self.crashed = 0
 
     def execute(self, plan: Plan) -> RunSummary:
-        self.skipped = plan.skipped
+        self.skipped = plan.skipped + len(plan.to_publish)
         recordings, estimated_ms = (
             len({unit.audio_id for unit in plan.todo}),
             sum(unit.estimated_ms for unit in plan.todo),

@@ -16,6 +16,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_type
 
+from schemas.config import ConfigError
 from schemas.tables import ALL, Table
 
 Take = tuple[str, str]
@@ -58,6 +59,12 @@ class Tables:
                     f"CREATE TABLE IF NOT EXISTS {self.identifier(table)} ({columns}) USING delta "
                     f"COMMENT {_literal(table.comment)} TBLPROPERTIES ({properties})"
                 )
+
+    def require(self) -> None:
+        """Raises ConfigError if a table is missing."""
+        for table in ALL:
+            if not self.exists(table):
+                raise ConfigError(f"{self.root} has no table {table.name}; --tables is what jobs.transcribe wrote to")
 
     def exists(self, table: Table) -> bool:
         if self.in_catalog:
