@@ -11,18 +11,21 @@ home = $(patsubst ~,$(HOME),$(patsubst ~/%,$(HOME)/%,$(1)))
 
 # Stamps in .venv say which pinned lists it holds; a change of a list makes them old.
 RUN_TIME := .venv/.run-time
+QWEN := .venv/.qwen
 DEV := .venv/.dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo test check fix soak bench zip lock clean
+.PHONY: help setup setup-qwen setup-dev demo demo-qwen test check fix soak bench zip lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-28s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(RUN_TIME) ## build .venv with the pinned packages, Delta's jars and the default model
 
-setup-dev: $(DEV) ## the same and what tests and checks need
+setup-qwen: $(QWEN) ## the same and what the engine qwen needs (torch: 7 GB)
+
+setup-dev: $(DEV) ## all of that and what tests and checks need
 
 $(RUN_TIME): conf/requirements.txt conf/spark-gpu.conf $(addprefix conf/setup/,check.sh install.sh delta_jars.py delta-jars.sha256)
 	@sh conf/setup/install.sh conf/requirements.txt
@@ -30,12 +33,19 @@ $(RUN_TIME): conf/requirements.txt conf/spark-gpu.conf $(addprefix conf/setup/,c
 	@$(PY) -c "from transforms.engines.model_files import model_folder; print('default model:', model_folder('base'))"
 	@touch $@
 
-$(DEV): $(RUN_TIME) conf/requirements-dev.txt
+$(QWEN): $(RUN_TIME) conf/requirements-qwen.txt
+	@sh conf/setup/install.sh conf/requirements-qwen.txt
+	@touch $@
+
+$(DEV): $(QWEN) conf/requirements-dev.txt
 	@sh conf/setup/install.sh conf/requirements-dev.txt
 	@touch $@
 
 demo: $(RUN_TIME) ## transcribe AUDIO (examples, or AUDIO=~/calls) into TABLES and show them
 	@$(PY) -m jobs.demo --audio "$(call home,$(AUDIO))" --tables "$(call home,$(TABLES))"
+
+demo-qwen: $(QWEN) ## the same job with the engine qwen on the tiny checkpoints of examples/tiny_qwen
+	@$(PY) -m jobs.demo --config conf/qwen-tiny.yaml --audio examples/tiny_qwen/speech/recordings.tsv --tables ./lakehouse-qwen
 
 test: $(DEV) ## run the tests (ARGS="-k packing")
 	@$(PY) -m pytest $(ARGS)
@@ -62,7 +72,7 @@ zip: ## dist/lakescribe.zip for spark-submit --py-files
 	@python3 conf/setup/make_zip.py dist/lakescribe.zip
 
 lock: ## write conf/requirements*.txt anew from the .in files (needs uv; ARGS=--upgrade)
-	@for list in requirements requirements-dev; do \
+	@for list in requirements requirements-dev requirements-qwen; do \
 		uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links \
 			--annotation-style line $(ARGS) conf/$$list.in --output-file conf/$$list.txt || exit 1; done
 
