@@ -15,6 +15,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+AUTO_PER_CHUNK = "auto-per-chunk"
 SAMPLE_RATE_HZ = 16_000
 """The one rate of all audio between decoding and the engines: what Silero, Whisper and Qwen3-ASR were trained on."""
 
@@ -32,10 +33,8 @@ def field(default: Any, meaning: str, **limits: Any) -> Any:
 
 
 class EngineConfig(Section):
-    name: str = field("whisper", "recognizer: 'whisper', or 'module:Class' for one's own")
-    options: dict[str, Any] = field(
-        {}, "the recognizer's own options, checked by it; for whisper: model, beam_size, compute_type, …"
-    )
+    name: str = field("whisper", "recognizer: 'qwen', 'whisper', or 'module:Class' for one's own")
+    options: dict[str, Any] = field({}, "the recognizer's own options, checked by it; model first of all")
 
 
 class FetchConfig(Section):
@@ -111,10 +110,15 @@ class Config(Section):
     engine: EngineConfig = field(EngineConfig(), "what turns audio into text")
     aligners: tuple[str, ...] = field(
         ("sphinx", "recognizer"),
-        "what times the words, in order of preference: 'sphinx', 'recognizer', 'module:Class'; [] for none",
+        "what times the words, in order of preference: 'qwen', 'sphinx', 'recognizer', 'module:Class'; [] for none",
+    )
+    aligner_options: dict[str, dict[str, Any]] = field(
+        {}, "options of aligners by name, checked by them, as in {qwen: {model: /models/aligner}}"
     )
     language: str | None = field(
-        None, "ISO 639 code of all recordings that name none in the manifest; null detects it, once a recording"
+        None,
+        "ISO 639 code of all recordings that name none in the manifest; null detects it once a recording, "
+        "'auto-per-chunk' in every chunk by itself (code-switching)",
     )
     context: str | None = field(None, "names and terms that the model should expect in every recording")
     fetch: FetchConfig = field(FetchConfig(), "opening local and remote files")

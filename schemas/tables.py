@@ -20,7 +20,7 @@ FLAGS = pa.list_(TEXT)
 FLAGS_COMMENT = (
     "what a person should look at: repetition, truncated, no_speech, low_confidence, language_mismatch, unaligned, "
     "duration_mismatch (the file's header claims another length), damaged (a part could not be decoded), "
-    "incomplete (a chunk failed)"
+    "incomplete (a chunk failed), context_echo (only words of the context), context_cut (the context was too long)"
 )
 
 WORD = pa.struct(
@@ -28,11 +28,13 @@ WORD = pa.struct(
         ("word", TEXT),
         ("start_ms", BIGINT),
         ("end_ms", BIGINT),
+        ("estimated", BOOLEAN),
         ("confidence", DOUBLE),
         ("char_start", INT),
         ("char_end", INT),
     ]
 )
+ALTERNATIVE = pa.struct([("text", TEXT), ("logprob", DOUBLE)])
 FAILURE = pa.struct([("stage", TEXT), ("kind", TEXT), ("message", TEXT), ("transient", BOOLEAN)])
 CLOSING = pa.struct(
     [
@@ -121,6 +123,11 @@ CHUNKS = Table(
         ),
         ("token_count", INT, "tokens the engine generated"),
         ("mean_logprob", DOUBLE, "mean natural logarithm of the tokens' probability"),
+        (
+            "alternatives",
+            pa.list_(ALTERNATIVE),
+            "the best readings with their log-probabilities, text the first; null unless the engine was asked for them",
+        ),
         ("no_speech_probability", DOUBLE, "the engine's own probability that nothing was said, where it has one"),
         ("aligner", TEXT, "what timed the words: sphinx, recognizer, …; null if nothing did"),
         ("flags", FLAGS, FLAGS_COMMENT),
@@ -195,6 +202,11 @@ WORDS = Table(
         ("word", TEXT, "substring(recordings.text, char_start + 1, char_end - char_start)"),
         ("start_ms", BIGINT, "where the word starts; null if it could not be timed"),
         ("end_ms", BIGINT, "where the word ends; null if it could not be timed"),
+        (
+            "estimated",
+            BOOLEAN,
+            "true if its time was taken from its neighbours (a symbol, an outlier); null if it has none",
+        ),
         ("confidence", DOUBLE, "0 to 1: mean probability of the word's tokens"),
         _SPEAKER,
         _CHANNEL,
@@ -248,7 +260,7 @@ RUNS = Table(
         ),
         ("batches", BIGINT, "batches given to the engine"),
         ("batch_fill", DOUBLE, "audio seconds in batches / seconds after padding to the longest clip"),
-        ("second_tries", BIGINT, "chunks recognized again by halves"),
+        ("second_tries", BIGINT, "times that a doubtful chunk was recognized again"),
         ("retries", BIGINT, "tasks that Spark had to start again"),
         ("versions", pa.map_(TEXT, TEXT), "lakescribe and the packages that matter"),
         ("config", TEXT, "the whole effective configuration as YAML"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,14 @@ _ROOT = Path(__file__).parent.parent
 # Machines that are busy are slow: that is no fault of the code.
 settings.register_profile("lakescribe", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lakescribe")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """Tests of other things than the engine qwen must find the process as if its package had never been imported (see
+    transforms/engines/qwen/network.py); hypothesis refuses to make floats otherwise."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

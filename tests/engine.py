@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -53,8 +53,8 @@ class Spec:
     def key(self) -> Mapping[str, Any]:
         return {"name": "tests", "voice": self.voice, "loop_over_s": self.loop_over_s}
 
-    def check(self) -> None:
-        pass
+    def checked(self) -> Self:
+        return self
 
     def load(self) -> Recognizer:
         return Recognizer(self)
@@ -148,8 +148,8 @@ class ForgetfulAligner:
     def key(self) -> Mapping[str, Any]:
         return {"name": "forgetful"}
 
-    def check(self) -> None:
-        pass
+    def checked(self) -> Self:
+        return self
 
     def load(self) -> ForgetfulAligner:
         return self

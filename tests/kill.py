@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,13 +55,14 @@ def write_input(folder: Path) -> Path:
 
 
 class Job:
-    """`python -m jobs.transcribe` in a process of its own; what it says goes to `log`."""
+    """`python -m jobs.transcribe` in a process of its own; what it says goes to `log`. Without `arguments` it runs the
+    deterministic engine, which logs its `calls`."""
 
-    def __init__(self, manifest: Path, root: Path, calls: Path) -> None:
+    def __init__(self, manifest: Path, root: Path, calls: Path, arguments: Sequence[str] = ()) -> None:
         self.root, self.calls, self.log = root, calls, calls.with_suffix(".stderr")
         command = [sys.executable, "-m", "jobs.transcribe", "--manifest", str(manifest), "--tables", str(root)]
-        for setting in (*SETTINGS, f"engine.options.log_path={calls}"):
-            command += ["--set", setting]
+        usual = [part for setting in (*SETTINGS, f"engine.options.log_path={calls}") for part in ("--set", setting)]
+        command += arguments or usual
         self.versions = {table.name: delta_log.version(root, table.name) for table in ALL}
         self.started = time.monotonic()
         with self.log.open("w") as log:

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.config import SAMPLE_RATE_HZ
-from transforms.engines import Aligner, AlignerSpec, AlignmentRequest, Hypothesis, Samples, WordTimes, check_counts
+from transforms.engines import (
+    Aligner,
+    AlignerSpec,
+    AlignmentRequest,
+    Hypothesis,
+    Samples,
+    WordTime,
+    WordTimes,
+    check_counts,
+)
 from transforms.words import Span, confidences, settle_times, split_words, token_times
 
 LoadedAligner = tuple[str, AlignerSpec | None, Aligner | None]
@@ -76,8 +85,9 @@ def _words(
     return [
         {
             "word": hypothesis.text[span.char_start : span.char_end],
-            "start_ms": None if time is None else time[0],
-            "end_ms": None if time is None else time[1],
+            "start_ms": None if time is None else time.start_ms,
+            "end_ms": None if time is None else time.end_ms,
+            "estimated": None if time is None else time.estimated,
             "confidence": confidence,
             "char_start": span.char_start,
             "char_end": span.char_end,
@@ -86,12 +96,12 @@ def _words(
     ]
 
 
-def _between(times: WordTimes, own: WordTimes, index: int) -> tuple[int, int] | None:
+def _between(times: WordTimes, own: WordTimes, index: int) -> WordTime | None:
     """The recognizer's time of a word, kept between the neighbours that the better aligner has timed."""
     time = own[index]
     if time is None:
         return None
-    before = max((t[1] for t in times[:index] if t is not None), default=0)
-    after = min((t[0] for t in times[index + 1 :] if t is not None), default=time[1])
-    start, end = max(time[0], before), min(time[1], max(after, before))
-    return (start, end) if start < end else None
+    before = max((t.end_ms for t in times[:index] if t is not None), default=0)
+    after = min((t.start_ms for t in times[index + 1 :] if t is not None), default=time.end_ms)
+    start_ms, end_ms = max(time.start_ms, before), min(time.end_ms, max(after, before))
+    return WordTime(start_ms, end_ms) if start_ms < end_ms else None

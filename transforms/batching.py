@@ -25,6 +25,10 @@ class Window:
         self._ready += ready
         self.audio_s += sum(item.chunk.audio_s for item in ready)
 
+    def halve(self) -> None:
+        """Smaller batches from now on: the last one did not fit into memory."""
+        self._max_padded_s /= 2
+
     def take(self) -> list[Ready]:
         """The longest chunk and as many of the next longest as `max_padded_audio_s` holds; at least one. Raises
         IndexError if empty."""

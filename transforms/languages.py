@@ -1,4 +1,5 @@
-"""The language of a recording: given, or detected once from its first clear chunk and used for all the others.
+"""The language of a recording: given, or detected once from its first clear chunk and used for all the others; or,
+with 'auto-per-chunk', detected in each chunk by itself.
 
 The outcome depends on the recording's own chunks in their own order, never on what was in a batch: later chunks wait
 for the decision.
@@ -10,6 +11,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from schemas.config import AUTO_PER_CHUNK
 from transforms.engines import Hypothesis
 from transforms.front import Chunk, Work
 
@@ -35,6 +37,7 @@ class Heard(NamedTuple):
 @dataclass
 class _Recording:
     decided: str | None
+    each_chunk: bool = False
     closed: bool = False
     scouting: bool = False
     held: deque[Chunk] = field(default_factory=deque)
@@ -52,7 +55,7 @@ class LanguageBook:
     def offer(self, chunk: Chunk) -> list[Ready]:
         """Takes the next chunk of a recording; returns those that can be recognized now."""
         recording = self._of(chunk.work)
-        if recording.decided is not None:
+        if recording.decided is not None or recording.each_chunk:
             return [Ready(chunk, recording.decided)]
         recording.held.append(chunk)
         self.held_s += chunk.audio_s
@@ -62,6 +65,8 @@ class LanguageBook:
         """Takes the answer for a chunk sent with language None (None: it failed). Returns what stands, and what can be
         recognized now."""
         recording = self._of(chunk.work)
+        if recording.each_chunk:
+            return ([Heard(chunk, hypothesis)] if hypothesis is not None else []), []
         recording.scouting = False
         if hypothesis is not None:
             recording.doubtful.append(Heard(chunk, hypothesis))
@@ -83,7 +88,9 @@ class LanguageBook:
         self._recordings.pop((work.audio_id, work.part_index), None)
 
     def _of(self, work: Work) -> _Recording:
-        return self._recordings.setdefault((work.audio_id, work.part_index), _Recording(work.language))
+        each_chunk = work.language == AUTO_PER_CHUNK
+        new = _Recording(None if each_chunk else work.language, each_chunk)
+        return self._recordings.setdefault((work.audio_id, work.part_index), new)
 
     def _next_scout(self, recording: _Recording) -> list[Ready]:
         if recording.scouting or not recording.held:

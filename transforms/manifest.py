@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from schemas.config import Config
+from schemas.config import AUTO_PER_CHUNK, Config
 from transforms.errors import ManifestError
 
 _INTEGERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
@@ -69,7 +69,7 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> DataFrame:
         column("uri").cast("string").alias("uri"),
         column("content").cast("binary").alias("content"),
         language.alias("language"),
-        F.when(language.isNotNull(), "given").alias("language_source"),
+        F.when(language != AUTO_PER_CHUNK, "given").alias("language_source"),
         F.coalesce(column("context").cast("string"), F.lit(config.context).cast("string")).alias("context"),
         F.coalesce(column("channels").cast("string"), F.lit(config.audio.channels)).alias("channels"),
         start_ms.alias("start_ms"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -138,7 +138,10 @@ class _Task:
     def _recognize(self, batch: list[Any]) -> None:
         utterances = [Utterance(item.chunk.samples, item.language, item.chunk.work.context) for item in batch]
         with self._clock("recognize"):
+            failed_before = self._tries.out_of_memory
             results = recognize_all(self._recognizer, utterances, self.spec.config.retry, self._tries)
+        if self._tries.out_of_memory > failed_before:
+            self._window.halve()
         self.report.batches += 1
         self.report.batch_audio_s += sum(item.chunk.audio_s for item in batch)
         self.report.padded_audio_s += len(batch) * max(item.chunk.audio_s for item in batch)
@@ -195,6 +198,7 @@ class _Task:
             "words": words,
             "token_count": hypothesis.token_count,
             "mean_logprob": hypothesis.mean_logprob,
+            "alternatives": [asdict(other) for other in hypothesis.alternatives] or None,
             "no_speech_probability": hypothesis.no_speech_probability,
             "aligner": aligner,
             "flags": flags,

@@ -32,6 +32,7 @@ class TimedWord:
     char_end: int
     start_ms: int | None
     end_ms: int | None
+    estimated: bool | None
     confidence: float | None
     language: str | None
     room_ms: tuple[int, int]

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from transforms.engines import Token, WordTimes
+from transforms.engines import Token, WordTime, WordTimes
 
 CHARACTER_LANGUAGES = frozenset({"zh", "yue"})
 """A word is one character."""
@@ -76,7 +76,7 @@ def token_times(words: Sequence[Span], tokens: Sequence[Token]) -> WordTimes:
     for inside in _tokens_by_word(words, tokens):
         starts = [token.start_ms for token in inside if token.start_ms is not None]
         ends = [token.end_ms for token in inside if token.end_ms is not None]
-        times.append((min(starts), max(ends)) if starts and ends else None)
+        times.append(WordTime(min(starts), max(ends)) if starts and ends else None)
     return times
 
 
@@ -103,20 +103,19 @@ def _tokens_by_word(words: Sequence[Span], tokens: Sequence[Token]) -> list[list
     return groups
 
 
-def settle_times(times: Sequence[tuple[int, int] | None], length_ms: int) -> WordTimes:
+def settle_times(times: WordTimes, length_ms: int) -> WordTimes:
     """Times in order, without overlap, inside [0, length_ms], none of zero length.
 
-    A word that reaches into the next one ends where that starts. Words that start together share their time evenly. A
-    word for which no millisecond is left has None.
+    A word that reaches into the next one ends where that starts. Words that start together share their time evenly, as
+    an estimate. A word for which no millisecond is left has None.
     """
-    known = [index for index, time in enumerate(times) if time is not None]
+    known = [(index, time) for index, time in enumerate(times) if time is not None]
     starts, ends = [], []
     reached = 0
-    for index in known:
-        start, end = times[index]  # type: ignore[misc]
-        reached = max(reached, min(max(start, 0), length_ms))
+    for _, time in known:
+        reached = max(reached, min(max(time.start_ms, 0), length_ms))
         starts.append(reached)
-        ends.append(min(max(end, reached), length_ms))
+        ends.append(min(max(time.end_ms, reached), length_ms))
     settled: WordTimes = [None] * len(times)
     at = 0
     while at < len(known):
@@ -129,6 +128,7 @@ def settle_times(times: Sequence[tuple[int, int] | None], length_ms: int) -> Wor
         if end - starts[at] >= run - at:
             edges = [starts[at] + (end - starts[at]) * k // (run - at) for k in range(run - at + 1)]
             for k in range(run - at):
-                settled[known[at + k]] = (edges[k], edges[k + 1])
+                index, time = known[at + k]
+                settled[index] = WordTime(edges[k], edges[k + 1], time.estimated or run - at > 1)
         at = run
     return settled

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from schemas.config import ConfigError
-from transforms.engines import ALIGNERS, AlignmentRequest, Samples, WordTimes, sphinx
+from transforms.engines import ALIGNERS, AlignmentRequest, Samples, WordTime, WordTimes, sphinx
 from transforms.engines.sphinx import SphinxAligner, SphinxSpec
 
 
@@ -57,14 +57,14 @@ def test_the_spec_is_registered_hashable_and_picklable() -> None:
 
 
 def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    SphinxSpec().check()
+    SphinxSpec().checked()
     monkeypatch.setattr(sphinx.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="pip install pocketsphinx"):
-        SphinxSpec().check()
+        SphinxSpec().checked()
 
 
 def test_the_spec_imports_no_engine() -> None:
-    code = f"import sys, {SphinxSpec.__module__} as s; s.SphinxSpec().check(); print(*sys.modules)"
+    code = f"import sys, {SphinxSpec.__module__} as s; s.SphinxSpec().checked(); print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"pocketsphinx", "num2words"} & set(modules)
 
@@ -93,8 +93,8 @@ def test_times_are_ordered_and_inside(aligner: SphinxAligner, note: AlignmentReq
     assert len(times) == len(note.words)
     timed = [time for time in times if time]
     assert len(timed) == len(times)
-    assert all(type(value) is int for time in timed for value in time)
-    assert all(0 <= start < end <= len(note.samples) // 16 for start, end in timed)
+    assert all(type(value) is int for time in timed for value in (time.start_ms, time.end_ms))
+    assert all(0 <= start < end <= len(note.samples) // 16 for start, end, _ in timed)
     assert all(before[1] <= after[0] for before, after in pairwise(timed))
     pauses_ms = [after[0] - before[1] for before, after in pairwise(timed)]
     assert sum(pause > 150 for pause in pauses_ms) >= 4, "a word must not end with the pause after it"
@@ -107,7 +107,7 @@ def test_a_number_lies_where_its_words_lie(aligner: SphinxAligner, note: Alignme
     assert words[first : first + 5] == ["eighteen", "dollars", "and", "fifty", "cents."]
     written = one(aligner, note.samples, " ".join([*words[:first], "$18.50.", *words[first + 5 :]]))
     assert len(written) == len(words) - 4
-    assert _near(written[first], (spelled[first][0], spelled[first + 4][1]), 60)
+    assert _near(written[first], WordTime(spelled[first][0], spelled[first + 4][1]), 60)
     assert written[:first] == spelled[:first]
 
 
@@ -154,7 +154,7 @@ def test_a_word_drawn_out_absurdly_has_no_time() -> None:
     drawn_out = sphinx._Spoken(first_frame=10, last_frame=129, phones=2, score=-100.0)
     said = sphinx._Spoken(first_frame=10, last_frame=49, phones=2, score=-100.0)
     assert sphinx._time([drawn_out], samples=32_000) is None
-    assert sphinx._time([said], samples=32_000) == (108, 508)
+    assert sphinx._time([said], samples=32_000) == WordTime(108, 508)
 
 
 def test_words_that_nobody_says_have_no_time(aligner: SphinxAligner, note: AlignmentRequest) -> None:
@@ -207,5 +207,5 @@ def test_a_result_depends_on_nothing_else(note: AlignmentRequest, monkeypatch: p
     assert aligner._search._decoder is not before, "the dictionary must not grow for ever"
 
 
-def _near(a: tuple[int, int] | None, b: tuple[int, int] | None, most_ms: int) -> bool:
+def _near(a: WordTime | None, b: WordTime | None, most_ms: int) -> bool:
     return a is not None and b is not None and max(abs(a[0] - b[0]), abs(a[1] - b[1])) <= most_ms

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.transforms.texts import LANGUAGES, TEXTS, tokens_of
 from transforms.align import align_all
-from transforms.engines import AlignmentRequest, Hypothesis, Samples, Token, WordTimes
+from transforms.engines import AlignmentRequest, Hypothesis, Samples, Token, WordTime, WordTimes
 
 _RECOGNIZER = ("recognizer", None, None)
 
@@ -28,8 +28,8 @@ class Aligner:
     def key(self) -> Mapping[str, Any]:
         return {}
 
-    def check(self) -> None:
-        pass
+    def checked(self) -> Any:
+        return self
 
     def load(self) -> Aligner:
         return self
@@ -57,7 +57,7 @@ def _item(
 
 
 def _by_hundreds(request: AlignmentRequest) -> WordTimes:
-    return [(index * 100, index * 100 + 80) for index in range(len(request.words))]
+    return [WordTime(index * 100, index * 100 + 80) for index in range(len(request.words))]
 
 
 def _times(words: list[dict[str, Any]]) -> list[tuple[int | None, int | None]]:
@@ -66,7 +66,9 @@ def _times(words: list[dict[str, Any]]) -> list[tuple[int | None, int | None]]:
 
 def test_each_text_is_timed_by_the_first_aligner_that_can() -> None:
     english = Aligner(lambda request: None if "hard" in request.text else _by_hundreds(request), "en")
-    german = Aligner(lambda request: [(i * 100 + 10, i * 100 + 90) for i in range(len(request.words))], "de", "en")
+    german = Aligner(
+        lambda request: [WordTime(i * 100 + 10, i * 100 + 90) for i in range(len(request.words))], "de", "en"
+    )
     items = [
         _item("one two"),
         _item("eins zwei", "de"),
@@ -102,7 +104,7 @@ def test_words_keep_their_text_offsets_and_confidence() -> None:
 
 
 def test_a_word_that_the_aligner_misses_takes_the_recognizers_time_between_its_neighbours() -> None:
-    partly = Aligner(lambda request: [(100, 300), None, (500, 600)])
+    partly = Aligner(lambda request: [WordTime(100, 300), None, WordTime(500, 600)])
     for own, expected in [
         ((350, 450), (350, 450)),
         ((200, 550), (300, 500)),
@@ -115,6 +117,13 @@ def test_a_word_that_the_aligner_misses_takes_the_recognizers_time_between_its_n
         assert _times(words) == [(100, 300), expected, (500, 600)]
         ((_, words),) = align_all([_loaded("partly", partly)], [item])
         assert _times(words)[1] == (None, None), "the recognizer's times were not asked for"
+
+
+def test_a_word_says_whether_its_time_is_an_estimate() -> None:
+    partly = Aligner(lambda request: [WordTime(100, 300), WordTime(300, 400, True), None, None])
+    item = _item("one two three four", times=[(0, 10), (10, 20), (500, 600)])
+    ((_, words),) = align_all([_loaded("partly", partly), _RECOGNIZER], [item])
+    assert [word["estimated"] for word in words] == [False, True, False, None]
 
 
 def test_an_aligner_that_times_no_word_at_all_is_passed_over() -> None:
@@ -150,7 +159,8 @@ def test_whatever_an_aligner_says_words_run_forward_inside_the_audio(
     text: str, language: str | None, cuts: list[int], data: st.DataObject
 ) -> None:
     def wild(request: AlignmentRequest) -> WordTimes:
-        return [data.draw(_TIME) for _ in request.words]
+        times = [data.draw(_TIME) for _ in request.words]
+        return [time and WordTime(*time, data.draw(st.booleans())) for time in times]
 
     tokens = tuple(
         Token(token.char_start, token.char_end, None, *(data.draw(_TIME) or (None, None)))
@@ -159,6 +169,7 @@ def test_whatever_an_aligner_says_words_run_forward_inside_the_audio(
     item = np.zeros(16_000, np.float32), Hypothesis(text, language, 1.0, tokens, len(tokens), None)
     ((_, words),) = align_all([_loaded("wild", Aligner(wild)), _RECOGNIZER], [item])
     assert all(text[word["char_start"] : word["char_end"]] == word["word"] for word in words)
+    assert all((word["estimated"] is None) == (word["start_ms"] is None) for word in words)
     timed = [time for time in _times(words) if time != (None, None)]
     assert all(0 <= start < end <= 1000 for start, end in timed)
     assert all(before[1] <= after[0] for before, after in pairwise(timed))

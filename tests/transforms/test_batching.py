@@ -61,3 +61,19 @@ def test_a_batch_is_full_when_its_audio_is_there() -> None:
 def test_an_empty_window_has_nothing_to_take() -> None:
     with pytest.raises(IndexError):
         Window(BatchingConfig()).take()
+
+
+def test_after_out_of_memory_batches_are_half_as_large_and_full_sooner() -> None:
+    window = Window(BatchingConfig(max_padded_audio_s=60))
+    window.add(_ready([10_000] * 9))
+    assert len(window.take()) == 6
+    window.halve()
+    assert window.has_full_batch
+    assert len(window.take()) == 3
+    window.add(_ready([14_000, 14_000]))
+    assert not window.has_full_batch
+    window.add(_ready([2000]))
+    assert window.has_full_batch
+    for _ in range(5):
+        window.halve()
+    assert _drained(window) == [[14_000], [14_000], [2000]], "one chunk is always taken"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.config import AUTO_PER_CHUNK
 from tests.transforms.works import work
 from transforms.engines import Hypothesis
 from transforms.front import Chunk, Work
@@ -152,4 +153,22 @@ def test_the_parts_of_a_recording_and_a_forgotten_one_are_strangers() -> None:
     assert book.language(job) == "en"
     assert book.language(work(b"-", part_index=1)) is None
     book.forget(job)
+    assert book.language(job) is None
+
+
+@given(st.lists(_ANSWERS, max_size=6), st.randoms(use_true_random=False))
+def test_per_chunk_each_chunk_has_the_language_heard_in_it(answers: list[Answer], order: random.Random) -> None:
+    outcome = _run([answers], order, AUTO_PER_CHUNK)
+    expected = {("0", index): answer.hypothesis(None) for index, answer in enumerate(answers)}
+    assert outcome == {key: (found.language if found else None, found) for key, found in expected.items()}
+
+
+def test_per_chunk_no_chunk_waits_and_no_language_is_decided() -> None:
+    book, job = LanguageBook(), work(b"-", language=AUTO_PER_CHUNK)
+    chunks = _chunks(job, [Answer("en", 0.1), Answer("de"), Answer(None)])
+    assert [book.offer(chunk) for chunk in chunks] == [[Ready(chunk, None)] for chunk in chunks]
+    assert book.held_s == 0.0
+    clear = Answer("de").hypothesis(None)
+    assert book.heard(chunks[1], clear) == ([(chunks[1], clear)], [])
+    assert book.close(job) == ([], [])
     assert book.language(job) is None

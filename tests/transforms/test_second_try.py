@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from schemas.config import RetryConfig
 from tests.sounds import noise
 from transforms.engines import EngineLost, Hypothesis, Token, Utterance
 from transforms.errors import RecordingError
-from transforms.second_try import Tries, recognize_all, repeats_itself
+from transforms.second_try import Tries, echoes, find_doubts, recognize_all, recognize_safely, repeats_itself
 
 _CONFIG = RetryConfig(min_audio_ms=2000)
 _LOOP = " ".join(["thank you"] * 12)
@@ -199,6 +200,150 @@ def test_halves_together_are_the_whole(samples: int) -> None:
     assert min(len(left), len(right)) >= samples // 4
     assert left.flags.c_contiguous
     assert right.flags.c_contiguous
+
+
+_CONTEXT = "Vasylenko, Okonkwo and Lindqvist of the harbour board"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_echo"),
+    [
+        ("Vasylenko, Okonkwo and Lindqvist of the harbour board", True),
+        ("okonkwo AND lindqvist", True),
+        ("well Okonkwo and Lindqvist of the", True),
+        ("Okonkwo and", False),
+        ("", False),
+        ("I met Okonkwo and Lindqvist of course near the old mill", False),
+        ("board harbour the of Lindqvist and", False),
+    ],
+)
+def test_an_echo_is_most_of_a_text_in_the_contexts_own_words(text: str, is_echo: bool) -> None:
+    assert echoes(text, _CONTEXT) == is_echo
+
+
+def _with_context(utterance: Utterance) -> Utterance:
+    return Utterance(utterance.samples, utterance.language, _CONTEXT)
+
+
+def test_what_echoes_the_context_is_read_again_without_it() -> None:
+    def read(utterance: Utterance) -> Hypothesis:
+        if _number(utterance) == 1 and utterance.context:
+            return _hypothesis("Okonkwo and Lindqvist of the harbour")
+        return _hypothesis(f"number {_number(utterance)} was said")
+
+    engine, tries = Engine(read), Tries()
+    results = recognize_all(engine, [_with_context(u) for u in _utterances(3)], _CONFIG, tries)
+    assert results == [_hypothesis(f"number {index} was said") for index in range(3)]
+    assert tries.second == 1
+    assert engine.batches == [3, 1]
+    assert (_number(engine.asked[-1]), engine.asked[-1].context) == (1, None)
+
+
+def test_what_is_read_the_same_without_the_context_was_said() -> None:
+    said = _hypothesis("Okonkwo and Lindqvist")
+    (result,) = _all(Engine(lambda _: said), [_with_context(_utterances(1)[0])])
+    assert result == said
+
+
+def test_an_echo_that_cannot_be_read_again_stays_and_is_flagged() -> None:
+    def read(utterance: Utterance) -> Hypothesis:
+        if not utterance.context:
+            raise ValueError
+        return _hypothesis("Okonkwo and Lindqvist", flags=("context_cut",))
+
+    (result,) = _all(Engine(read), [_with_context(_utterances(1)[0])])
+    assert (result.text, result.flags) == ("Okonkwo and Lindqvist", ("context_cut", "context_echo"))
+
+
+def test_halves_of_an_echo_are_read_without_the_context_too() -> None:
+    def read(utterance: Utterance) -> Hypothesis:
+        if utterance.context:
+            return _hypothesis(_CONTEXT)
+        return _hypothesis(_LOOP if len(utterance.samples) == 160_000 else "so it goes")
+
+    engine, tries = Engine(read), Tries()
+    (result,) = recognize_all(engine, [_with_context(_paused())], _CONFIG, tries)
+    assert (result.text, result.flags) == ("so it goes so it goes", ())
+    assert [utterance.context for utterance in engine.asked] == [_CONTEXT, None, None, None]
+    assert tries.second == 2
+
+
+def _bilingual(forced: Hypothesis, free: Hypothesis) -> Engine:
+    return Engine(lambda utterance: forced if utterance.language else free)
+
+
+_FORCED = _hypothesis("dare hunt", language_probability=1.0, mean_logprob=-1.4)
+
+
+def test_a_chunk_in_plainly_another_language_is_read_in_it_and_flagged() -> None:
+    free = _hypothesis("der Hund", language="de", language_probability=0.9, mean_logprob=-0.2)
+    engine, tries = _bilingual(_FORCED, free), Tries()
+    (result,) = recognize_all(engine, [Utterance(noise(1), "en")], _CONFIG, tries)
+    assert (result.text, result.language, result.flags) == ("der Hund", "de", ("language_mismatch",))
+    assert (tries.second, [utterance.language for utterance in engine.asked]) == (1, ["en", None])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"language": "en"},
+        {"language": None},
+        {"language_probability": 0.79},
+        {"language_probability": None},
+        {"mean_logprob": -1.2},
+        {"text": "", "tokens": ()},
+    ],
+)
+def test_what_is_not_plainly_another_language_is_left_as_it_was_read(changes: dict[str, Any]) -> None:
+    free = _hypothesis("der Hund", language="de", language_probability=0.9, mean_logprob=-0.2)
+    (result,) = _all(_bilingual(_FORCED, replace(free, **changes)), [Utterance(noise(1), "en")])
+    assert result == _FORCED
+
+
+def test_a_text_that_fits_its_language_is_not_read_again() -> None:
+    for sure, language in [(_hypothesis("the dog", mean_logprob=-0.9), "en"), (_FORCED, None)]:
+        engine = Engine(lambda _, sure=sure: sure)
+        assert _all(engine, [Utterance(noise(1), language)]) == [sure]
+        assert engine.batches == [1]
+
+
+def test_more_text_than_anyone_can_say_is_a_repetition() -> None:
+    """A loop that never says the same word twice has no pattern."""
+    text = " ".join(f"{index * 7919 % 10_000:04d}" for index in range(60))
+    assert not repeats_itself(text)
+    assert find_doubts(_hypothesis(text), 7.0) == ("repetition",)
+    assert find_doubts(_hypothesis(text), 8.0) == ()
+    assert find_doubts(_hypothesis("forty letters fit into a second or less"), 0.1) == ()
+    assert find_doubts(_hypothesis("but more than forty letters do not do that"), 0.1) == ("repetition",)
+
+
+def test_batches_that_do_not_fit_are_counted() -> None:
+    tries = Tries()
+    results = recognize_safely(Engine(lambda _: _hypothesis("a"), limit=3), _utterances(10), tries)
+    assert results == [_hypothesis("a")] * 10
+    assert (tries.out_of_memory, tries.second) == (3, 0)
+
+
+def test_halves_that_do_not_fit_together_are_counted_and_read_one_by_one() -> None:
+    engine, tries = _halving(_hypothesis("all is well"), _hypothesis("so far"), _hypothesis(_LOOP)), Tries()
+    engine._limit = 1
+    (result,) = recognize_all(engine, [_paused()], _CONFIG, tries)
+    assert result.text == "all is well so far"
+    assert (tries.out_of_memory, tries.second, engine.batches) == (1, 1, [1, 2, 1, 1])
+
+
+def test_zeros_that_somebody_really_said_stay() -> None:
+    """25 of them in ten seconds: flagged, but none is deleted."""
+
+    def read(utterance: Utterance) -> Hypothesis:
+        count = 25 if len(utterance.samples) == 160_000 else 15 if len(utterance.samples) > 80_000 else 10
+        return _hypothesis(" ".join(["zero"] * count))
+
+    (result,) = _all(Engine(read), [_paused()])
+    assert result.text.split() == ["zero"] * 25
+    assert result.flags == ("repetition",)
+    (short,) = _all(Engine(lambda _: _hypothesis("0" * 25)), _utterances(1))
+    assert (short.text, short.flags) == ("0" * 25, ("repetition",))
 
 
 @given(

@@ -24,7 +24,15 @@ def _timed(
         at_ms += (pauses or {}).get(index, 0)
         words.append(
             TimedWord(
-                word, at_char, at_char + len(word), at_ms, at_ms + word_ms, 0.9, language, (at_ms, at_ms + word_ms)
+                word,
+                at_char,
+                at_char + len(word),
+                at_ms,
+                at_ms + word_ms,
+                False,
+                0.9,
+                language,
+                (at_ms, at_ms + word_ms),
             )
         )
         at_char, at_ms = at_char + len(word) + 1, at_ms + word_ms
@@ -46,7 +54,7 @@ def _speech(draw: st.DrawFn) -> list[TimedWord]:
         timed = draw(st.integers(0, 5)) > 0
         language = draw(st.sampled_from(["en", "en", "en", "de", None]))
         times = (start, end) if timed else (None, None)
-        found.append(TimedWord(word, at_char, at_char + len(word), *times, None, language, (at_ms, end)))
+        found.append(TimedWord(word, at_char, at_char + len(word), *times, None, None, language, (at_ms, end)))
         at_char, at_ms = at_char + len(word) + draw(st.integers(0, 2)), end
     return found
 
@@ -116,7 +124,7 @@ def test_a_single_word_is_never_divided() -> None:
 
 def test_confidence_is_weighted_by_duration() -> None:
     def word(start_ms: int | None, end_ms: int | None, confidence: float | None) -> TimedWord:
-        return TimedWord("a", 0, 1, start_ms, end_ms, confidence, "en", (0, 10_000))
+        return TimedWord("a", 0, 1, start_ms, end_ms, None, confidence, "en", (0, 10_000))
 
     assert mean_confidence([word(0, 100, 1.0), word(100, 400, 0.2)]) == pytest.approx((100 + 60) / 400)
     assert mean_confidence([word(0, 100, 1.0), word(100, 400, None)]) == 1.0

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from schemas.config import SegmentsConfig
 from schemas.tables import CHUNKS, to_batch
 from tests.transforms.texts import LANGUAGES, TEXTS
+from transforms.engines import WordTime
 from transforms.transcript import assemble
 from transforms.words import settle_times, split_words
 
@@ -28,12 +29,13 @@ def _chunk(index: int, start_ms: int, text: str | None, **changes: Any) -> dict[
     """A chunk of 4 s, its words timed one after the other unless `times` says otherwise."""
     language, end_ms = changes.pop("language", "en"), start_ms + changes.pop("length_ms", 4000)
     spans = split_words(text or "", language)
-    times = changes.pop("times", [(k * 100, k * 100 + 90) for k in range(len(spans))])
+    times = changes.pop("times", [WordTime(k * 100, k * 100 + 90) for k in range(len(spans))])
     words = [
         {
             "word": (text or "")[span.char_start : span.char_end],
-            "start_ms": time and start_ms + time[0],
-            "end_ms": time and start_ms + time[1],
+            "start_ms": time and start_ms + time.start_ms,
+            "end_ms": time and start_ms + time.end_ms,
+            "estimated": time and time.estimated,
             "confidence": 0.8,
             "char_start": span.char_start,
             "char_end": span.char_end,
@@ -71,7 +73,8 @@ def _recordings(draw: st.DrawFn) -> list[dict[str, Any]]:
             length = draw(st.integers(1, 4000))
             starts = sorted(draw(st.lists(st.integers(0, length), min_size=count, max_size=count)))
             times = [
-                None if draw(st.integers(0, 3)) == 0 else (start, start + draw(st.integers(0, 500))) for start in starts
+                None if draw(st.integers(0, 3)) == 0 else WordTime(start, start + draw(st.integers(0, 500)))
+                for start in starts
             ]
             changes = {"channel": channel, "language": language, "times": times, "length_ms": length}
             rows.append(_chunk(index, at_ms, text or None, **changes))
@@ -128,18 +131,20 @@ def test_segments_hold_their_words_and_read_as_the_text_does(rows: list[dict[str
 
 def test_a_word_without_a_time_keeps_its_place() -> None:
     """It stands between the words around it, and not at the start of its chunk."""
-    times = [(1000, 1300), (1300, 1900), None, (2500, 2900)]
+    times = [WordTime(1000, 1300), WordTime(1300, 1900, True), None, WordTime(2500, 2900)]
     found = _assembled(_chunk(0, 10_000, "First one. Second two.", times=times), _closing())
     assert found["text"] == "First one. Second two."
     assert [(s["text"], s["start_ms"], s["end_ms"]) for s in found["segments"]] == [
         ("First one.", 11_000, 11_900),
         ("Second two.", 11_900, 12_900),
     ]
+    assert [word["estimated"] for word in found["words"]] == [False, True, None, False]
 
 
 def test_two_channels_read_as_a_dialogue() -> None:
+    times = [WordTime(0, 300), WordTime(300, 600), WordTime(600, 900), WordTime(3000, 3500)]
     found = _assembled(
-        _chunk(0, 0, "How are you? Good.", channel=0, times=[(0, 300), (300, 600), (600, 900), (3000, 3500)]),
+        _chunk(0, 0, "How are you? Good.", channel=0, times=times),
         _chunk(0, 1000, "Fine, thanks.", channel=1),
         _closing(),
     )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.transforms.texts import LANGUAGES, TEXTS, tokens_of
-from transforms.engines import Token
+from transforms.engines import Token, WordTime, WordTimes
 from transforms.words import Span, confidences, separator, settle_times, split_words, token_times
 
 
@@ -103,52 +103,61 @@ def test_a_word_has_the_time_and_confidence_of_its_tokens(
         starts = [token.start_ms for token in own if token.start_ms is not None]
         ends = [token.end_ms for token in own if token.end_ms is not None]
         known = [token.probability for token in own if token.probability is not None]
-        assert time == ((min(starts), max(ends)) if starts and ends else None)
+        assert time == (WordTime(min(starts), max(ends)) if starts and ends else None)
         assert confidence == (pytest.approx(sum(known) / len(known)) if known else None)
 
 
-_TIMES = st.lists(st.none() | st.tuples(st.integers(-50, 400), st.integers(-50, 400)), max_size=12)
+_TIMES = st.lists(
+    st.none() | st.builds(WordTime, st.integers(-50, 400), st.integers(-50, 400), st.booleans()), max_size=12
+)
 
 
 @given(_TIMES, st.integers(0, 300))
-def test_settled_times_run_forward_inside_and_none_is_empty(
-    times: list[tuple[int, int] | None], length_ms: int
-) -> None:
+def test_settled_times_run_forward_inside_and_none_is_empty(times: WordTimes, length_ms: int) -> None:
     settled = settle_times(times, length_ms)
     assert len(settled) == len(times)
     assert all(after is None for before, after in zip(times, settled, strict=True) if before is None)
     known = [time for time in settled if time is not None]
-    assert all(0 <= start < end <= length_ms for start, end in known)
-    assert all(before[1] <= after[0] for before, after in pairwise(known))
+    assert all(0 <= start < end <= length_ms for start, end, _ in known)
+    assert all(before.end_ms <= after.start_ms for before, after in pairwise(known))
     assert settle_times(settled, length_ms) == settled
 
 
 @given(st.lists(st.integers(0, 300), max_size=12, unique=True), st.data())
 def test_words_that_start_one_after_the_other_all_keep_their_start(starts: list[int], data: st.DataObject) -> None:
-    times = [(start, data.draw(st.integers(-20, 400))) for start in sorted(starts)]
+    times: WordTimes = [WordTime(start, data.draw(st.integers(-20, 400))) for start in sorted(starts)]
     settled = settle_times(times, 301)
     assert [time and time[0] for time in settled] == sorted(starts)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), max_size=12), st.data())
 def test_times_that_are_in_order_are_left_alone(steps: list[tuple[int, int]], data: st.DataObject) -> None:
-    at, times = 0, []
+    at = 0
+    times: WordTimes = []
     for gap, length in steps:
-        times.append((at + gap, at + gap + length) if data.draw(st.booleans()) else None)
+        time = WordTime(at + gap, at + gap + length, data.draw(st.booleans()))
+        times.append(time if data.draw(st.booleans()) else None)
         at += gap + length
     assert settle_times(times, at) == times
 
 
 def test_words_that_start_together_share_their_time() -> None:
-    assert settle_times([(100, 400), (100, 400), (100, 160), (500, 600)], 1000) == [
-        (100, 200),
-        (200, 300),
-        (300, 400),
-        (500, 600),
+    together = [WordTime(100, 400), WordTime(100, 400), WordTime(100, 160), WordTime(500, 600)]
+    assert settle_times(together, 1000) == [
+        WordTime(100, 200, True),
+        WordTime(200, 300, True),
+        WordTime(300, 400, True),
+        WordTime(500, 600, False),
     ]
-    assert settle_times([(100, 300), (200, 250), (150, 400)], 1000) == [(100, 200), (200, 300), (300, 400)]
+    crossed = [WordTime(100, 300), WordTime(200, 250), WordTime(150, 400)]
+    assert settle_times(crossed, 1000) == [
+        WordTime(100, 200, False),
+        WordTime(200, 300, True),
+        WordTime(300, 400, True),
+    ]
 
 
 def test_a_word_for_which_no_time_is_left_has_none() -> None:
-    assert settle_times([(0, 100), (100, 120), (100, 120)], 100) == [(0, 100), None, None]
-    assert settle_times([(5, 9)], 0) == [None]
+    late = [WordTime(0, 100), WordTime(100, 120), WordTime(100, 120)]
+    assert settle_times(late, 100) == [WordTime(0, 100), None, None]
+    assert settle_times([WordTime(5, 9)], 0) == [None]

@@ -14,15 +14,21 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.config import Config, ConfigError
 
-RECOGNIZERS = {"whisper": "transforms.engines.whisper:WhisperSpec"}
-ALIGNERS = {"sphinx": "transforms.engines.sphinx:SphinxSpec"}
+RECOGNIZERS = {
+    "qwen": "transforms.engines.qwen.recognizer:QwenSpec",
+    "whisper": "transforms.engines.whisper:WhisperSpec",
+}
+ALIGNERS = {
+    "qwen": "transforms.engines.qwen.aligner:QwenAlignerSpec",
+    "sphinx": "transforms.engines.sphinx:SphinxSpec",
+}
 RECOGNIZER_TIMES = "recognizer"
 """The aligner name that stands for the recognizer's own times; it needs no engine."""
 
@@ -57,12 +63,21 @@ class Token:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """Another reading of an utterance; `logprob` is the natural logarithm of the whole answer's probability."""
+
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True)
 class Hypothesis:
     """What a recognizer read in one utterance.
 
     `text` is stripped, and '' where nothing was said. `finish` is 'length' if the text was cut at the token limit.
     `mean_logprob` is the natural logarithm of the tokens' probability, averaged; `language` an ISO 639 code,
-    `language_probability` 1.0 where it was given.
+    `language_probability` 1.0 where it was given. `alternatives`: the best readings, `text` the first of them; empty
+    unless the engine was asked for more than one.
     """
 
     text: str
@@ -74,6 +89,7 @@ class Hypothesis:
     no_speech_probability: float | None = None
     finish: Literal["stop", "length"] = "stop"
     flags: tuple[str, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
 
 
 @runtime_checkable
@@ -97,9 +113,17 @@ class AlignmentRequest:
     language: str | None
 
 
-WordTimes = list[tuple[int, int] | None]
-"""(start_ms, end_ms) from the utterance's first sample for each word of a request, None for a word that could not be
-timed."""
+class WordTime(NamedTuple):
+    """Milliseconds from the utterance's first sample; `estimated` if not the word itself was found, but its
+    neighbours."""
+
+    start_ms: int
+    end_ms: int
+    estimated: bool = False
+
+
+WordTimes = list[WordTime | None]
+"""The time of each word of a request, None for a word that could not be timed."""
 
 
 @runtime_checkable
@@ -117,9 +141,12 @@ class EngineSpec(Protocol):
     @property
     def key(self) -> Mapping[str, Any]: ...
 
-    def check(self) -> None:
-        """Raises ConfigError on the driver if the engine could not be loaded: names the missing package or file and the
-        command that brings it."""
+    def checked(self) -> Self:
+        """The spec to run with, made on the driver: whatever may change (a hub's newest revision) is pinned in it.
+
+        Raises ConfigError if the engine could not be loaded: names the missing package or file and the command that
+        brings it.
+        """
         ...
 
     def load(self) -> Any: ...
@@ -140,7 +167,10 @@ def recognizer_spec(config: Config) -> EngineSpec:
 def aligner_specs(config: Config) -> tuple[tuple[str, AlignerSpec | None], ...]:
     """(name, checked spec) of each configured aligner in order; the spec of 'recognizer' is None. Raises
     ConfigError."""
-    return tuple((name, None if name == RECOGNIZER_TIMES else _spec(name, ALIGNERS, {})) for name in config.aligners)
+    return tuple(
+        (name, None if name == RECOGNIZER_TIMES else _spec(name, ALIGNERS, config.aligner_options.get(name, {})))
+        for name in config.aligners
+    )
 
 
 def _spec(name: str, known: Mapping[str, str], options: Mapping[str, Any]) -> Any:
@@ -158,8 +188,7 @@ def _spec(name: str, known: Mapping[str, str], options: Mapping[str, Any]) -> An
         ) from error
     except TypeError as error:
         raise ConfigError(f"engine '{name}' does not take the options {dict(options)}: {error}") from error
-    spec.check()
-    return spec
+    return spec.checked()
 
 
 _loaded: dict[Any, Any] = {}

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from schemas.config import SAMPLE_RATE_HZ, ConfigError
-from transforms.engines import AlignmentRequest, Samples, WordTimes
+from transforms.engines import AlignmentRequest, Samples, WordTime, WordTimes
 from transforms.engines.pronounce import pronunciations
 
 _PACKAGES = ("pocketsphinx", "num2words")
@@ -61,10 +61,11 @@ class SphinxSpec:
         versions = {package: metadata.version(package) for package in _PACKAGES}
         return {"name": "sphinx", "algorithm": ALGORITHM, **versions}
 
-    def check(self) -> None:
+    def checked(self) -> SphinxSpec:
         missing = [package for package in _PACKAGES if util.find_spec(package) is None]
         if missing:
             raise ConfigError(f"aligner 'sphinx' needs {' and '.join(missing)}: pip install {' '.join(missing)}")
+        return self
 
     def load(self) -> SphinxAligner:
         return SphinxAligner()
@@ -123,14 +124,14 @@ def _fit(found: Sequence[_Spoken]) -> float:
     return sum(token.score for token in found) / sum(token.frames for token in found)
 
 
-def _time(found: Sequence[_Spoken], samples: int) -> tuple[int, int] | None:
+def _time(found: Sequence[_Spoken], samples: int) -> WordTime | None:
     """The time of a word that is said in these tokens; None if there are none or they are drawn out absurdly."""
     longest_ms = _LONGEST_PHONE_MS * sum(token.phones for token in found)
     if not found or sum(token.frames for token in found) * FRAME_MS > longest_ms:
         return None
     start_ms = found[0].first_frame * FRAME_MS + OFFSET_MS
     end_ms = min((found[-1].last_frame + 1) * FRAME_MS + OFFSET_MS, samples * 1000 // SAMPLE_RATE_HZ)
-    return (start_ms, end_ms) if start_ms < end_ms else None
+    return WordTime(start_ms, end_ms) if start_ms < end_ms else None
 
 
 def _without_silent(times: WordTimes, samples: Samples) -> WordTimes:

@@ -73,7 +73,7 @@ class WhisperSpec:
             digest = hashlib.sha256(head + file.read() + str(weights.stat().st_size).encode())
         return f"{Path(self.model).name}@{digest.hexdigest()[:12]}"
 
-    def check(self) -> None:
+    def checked(self) -> WhisperSpec:
         if importlib.util.find_spec("faster_whisper") is None:
             raise ConfigError("engine 'whisper' needs the package faster-whisper: pip install faster-whisper")
         folder = self._folder()
@@ -82,6 +82,7 @@ class WhisperSpec:
                 raise ConfigError(
                     f"engine 'whisper': model folder {folder} has no {name}; give a folder in CTranslate2's format"
                 )
+        return self
 
     def _folder(self) -> Path:
         if self.model in EMBEDDED:

@@ -1,0 +1,103 @@
+"""Prompts and audio embeddings → generated tokens with their log-probabilities: greedy, or a beam for alternatives.
+
+Only the last position of a prompt meets the vocabulary, and a row that is finished leaves the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from transformers import DynamicCache
+
+from transforms.engines.qwen.network import Network
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """`ids` with the audio's placeholders; at most `max_new_tokens` are generated after them."""
+
+    ids: list[int]
+    audio: torch.Tensor
+    max_new_tokens: int
+
+
+@dataclass
+class Generated:
+    """Tokens after the prompt without the end token, and the natural logarithm of each one's probability. `finished` is
+    False if they were cut at the limit. `logprob` is the sum, the end token's included."""
+
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    finished: bool = False
+    logprob: float = 0.0
+
+
+@torch.inference_mode()
+def greedy(network: Network, prompts: Sequence[Prompt], end_ids: Collection[int]) -> list[Generated]:
+    """The most probable token at each step; one result a prompt, in order."""
+    results = [Generated() for _ in prompts]
+    rows = list(range(len(prompts)))
+    embeddings, mask = network.padded([network.embed(prompt.ids, prompt.audio) for prompt in prompts])
+    cache = DynamicCache()
+    while True:
+        logprobs = _logprobs(network, embeddings, mask, cache)
+        best, tokens = logprobs.max(dim=-1)
+        keep = []
+        for place, (row, token, logprob) in enumerate(zip(rows, tokens.tolist(), best.tolist(), strict=True)):
+            result = results[row]
+            result.logprob += logprob
+            result.finished = token in end_ids
+            if not result.finished:
+                result.ids.append(token)
+                result.logprobs.append(logprob)
+            if not result.finished and len(result.ids) < prompts[row].max_new_tokens:
+                keep.append(place)
+        if not keep:
+            return results
+        if len(keep) < len(rows):
+            rows = [rows[place] for place in keep]
+            places = torch.tensor(keep, device=network.device)
+            cache.batch_select_indices(places)
+            mask, tokens = mask[places], tokens[places]
+        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        embeddings = network.thinker.get_input_embeddings()(tokens[:, None])
+
+
+@torch.inference_mode()
+def beam(network: Network, prompt: Prompt, end_ids: Collection[int], width: int) -> list[Generated]:
+    """The `width` best answers that a beam of that width finds, best first by their mean log-probability a token."""
+    embeddings, mask = network.padded([network.embed(prompt.ids, prompt.audio)])
+    cache = DynamicCache()
+    open_beams, done = [Generated()], []
+    while True:
+        logprobs = _logprobs(network, embeddings, mask, cache)
+        totals = logprobs + torch.tensor([b.logprob for b in open_beams], device=network.device)[:, None]
+        best, places = totals.flatten().topk(min(2 * width, totals.numel()))
+        candidates: list[tuple[int, Generated]] = []
+        for total, place in zip(best.tolist(), places.tolist(), strict=True):
+            row, token = divmod(place, logprobs.shape[1])
+            before = open_beams[row]
+            if token in end_ids:
+                done.append(Generated(before.ids, before.logprobs, True, total))
+            else:
+                step = [*before.logprobs, total - before.logprob]
+                candidates.append((row, Generated([*before.ids, token], step, False, total)))
+        candidates = candidates[:width]
+        open_beams = [generated for _, generated in candidates]
+        if len(done) >= width or len(open_beams[0].ids) >= prompt.max_new_tokens:
+            ranked = sorted(done or open_beams, key=lambda g: -g.logprob / (len(g.ids) + 1))
+            return ranked[:width]
+        rows = torch.tensor([row for row, _ in candidates], device=network.device)
+        cache.batch_select_indices(rows)
+        mask = torch.cat([mask[rows], mask.new_ones(len(rows), 1)], dim=1)
+        tokens = torch.tensor([[generated.ids[-1]] for generated in open_beams], device=network.device)
+        embeddings = network.thinker.get_input_embeddings()(tokens)
+
+
+def _logprobs(network: Network, embeddings: torch.Tensor, mask: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
+    """Of the token that follows each row: float32 (rows, vocabulary)."""
+    last = network.hidden(embeddings, mask, cache)[:, -1]
+    logits: torch.Tensor = network.thinker.lm_head(last)
+    return logits.float().log_softmax(dim=-1)

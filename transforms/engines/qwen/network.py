@@ -1,0 +1,189 @@
+"""A loaded checkpoint: features → audio embeddings, embeddings → hidden states, on the package's own layers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils.import_utils import is_flash_attn_2_available
+
+from transforms.engines import EngineLost
+
+# qwen_asr imports nagisa, and that DyNet, which rounds subnormal numbers to zero from then on, for all that this
+# process computes: what others compute must not depend on whether this engine was loaded.
+torch.set_flush_denormal(False)
+
+_BLOCK_FRAMES = 100
+"""The encoder's convolutions see blocks of one second."""
+_WINDOWED = "lakescribe_windowed"
+_END_TOKENS = ["<|im_end|>", "<|endoftext|>"]
+"""What ends an answer, beside what the checkpoint's generation_config.json names."""
+
+
+class Network:
+    """Model, tokenizer and device of one checkpoint."""
+
+    def __init__(self, folder: Path, device: str, dtype: str, attention: str) -> None:
+        """`device`: 'cpu', 'cuda:0', …; `dtype`: 'auto' (bfloat16 on a GPU, else float32) or torch's name;
+        `attention`: 'auto', 'flash_attention_2' or 'sdpa'."""
+        self.device = torch.device(device)
+        on_gpu = self.device.type == "cuda"
+        if dtype == "auto":
+            dtype = "bfloat16" if on_gpu else "float32"
+        if attention == "auto":
+            attention = "flash_attention_2" if on_gpu and is_flash_attn_2_available() else "sdpa"
+        model = Qwen3ASRForConditionalGeneration.from_pretrained(
+            folder, dtype=getattr(torch, dtype), attn_implementation=attention, local_files_only=True
+        )
+        self.config: Any = model.config
+        self.thinker: Any = model.thinker.to(self.device).eval()
+        self.dtype: torch.dtype = self.thinker.lm_head.weight.dtype
+        if attention != "flash_attention_2":  # which sees the windows as they are; others would attend to all
+            self.thinker.audio_tower.config._attn_implementation = _WINDOWED
+        self.processor: Any = Qwen3ASRProcessor.from_pretrained(folder, fix_mistral_regex=True, local_files_only=True)
+        self.tokenizer: Any = self.processor.tokenizer
+        filters = self.processor.feature_extractor.mel_filters
+        self.mel_filters = torch.tensor(filters, dtype=torch.float32, device=self.device)
+        self.audio_token = int(self.thinker.config.audio_token_id)
+        ends = model.generation_config.eos_token_id
+        named = self.tokenizer.convert_tokens_to_ids(_END_TOKENS)
+        self.end_ids = {int(end) for end in [*(ends if isinstance(ends, list) else [ends]), *named] if end is not None}
+
+    def encode(self, features: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Features (bins, frames) each → audio embeddings (tokens, width) each, 13 tokens a second, all in one pass.
+
+        Clips below one second go in passes of their own, one for each length: the convolution pads them to the longest
+        block of the pass, and its bias leaks from the padding into the last token.
+        """
+        groups: dict[int, list[int]] = defaultdict(list)
+        for index, clip in enumerate(features):
+            groups[min(_BLOCK_FRAMES, clip.shape[1])].append(index)
+        found: dict[int, torch.Tensor] = {}
+        for indexes in groups.values():
+            clips = [features[index].to(self.dtype) for index in indexes]
+            lengths = torch.tensor([clip.shape[1] for clip in clips], device=self.device)
+            embeddings = self.thinker.audio_tower(torch.cat(clips, dim=1), feature_lens=lengths).last_hidden_state
+            parts = embeddings.split([audio_tokens(clip.shape[1]) for clip in clips])
+            found.update(zip(indexes, parts, strict=True))
+        return [found[index] for index in range(len(features))]
+
+    def embed(self, ids: Sequence[int], audio: torch.Tensor) -> torch.Tensor:
+        """Token ids with one run of audio placeholders → embeddings (tokens, width). Raises RuntimeError if there are
+        not as many placeholders as audio embeddings."""
+        tokens = torch.tensor(ids, device=self.device)
+        places = tokens == self.audio_token
+        count = sum(1 for token in ids if token == self.audio_token)
+        if count != len(audio):
+            raise RuntimeError(f"the prompt has {count} audio placeholders for {len(audio)} audio embeddings")
+        embeddings: torch.Tensor = self.thinker.get_input_embeddings()(tokens)
+        embeddings[places] = audio.to(embeddings.dtype)
+        return embeddings
+
+    def padded(self, rows: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows (tokens, width) → (rows, longest, width) padded on the left, and the mask (rows, longest) of what is
+        real."""
+        longest = max(len(row) for row in rows)
+        embeddings = torch.stack([F.pad(row, (0, 0, longest - len(row), 0)) for row in rows])
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        mask = torch.arange(longest, device=self.device)[None] >= longest - lengths[:, None]
+        return embeddings, mask.long()
+
+    def hidden(self, embeddings: torch.Tensor, mask: torch.Tensor, cache: Any = None) -> torch.Tensor:
+        """The decoder's last hidden states for the newest tokens: (rows, tokens, width). `mask` (rows, all tokens)
+        counts those in `cache`, too; without a cache none is built."""
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -embeddings.shape[1] :]
+        states: torch.Tensor = self.thinker.model(
+            inputs_embeds=embeddings,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        ).last_hidden_state
+        return states
+
+
+def audio_tokens(frames: int) -> int:
+    """Audio embeddings of so many frames: three convolutions of stride 2 on each block of 100."""
+    whole, rest = divmod(frames, _BLOCK_FRAMES)
+    for _ in range(3):
+        rest = (rest + 1) // 2
+    return 13 * whole + rest
+
+
+def _windowed_attention(
+    module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **options: Any
+) -> tuple[torch.Tensor, None]:
+    """Attention within the encoder's windows, as FlashAttention's variable-length kernel does it.
+
+    query, key, value: (1, heads, tokens, head width) of all windows one after another, whose ends are in
+    `cu_seq_lens_q`. Returns (1, tokens, heads, head width).
+    """
+    ends, longest = options["cu_seq_lens_q"], int(options["max_length_q"])
+    tokens = torch.arange(query.shape[2], device=query.device)
+    window = torch.searchsorted(ends, tokens, right=True) - 1
+    place = window * longest + tokens - ends[window]
+    count = len(ends) - 1
+
+    def spread(packed: torch.Tensor) -> torch.Tensor:
+        padded = packed.new_zeros(count * longest, *packed[0].transpose(0, 1).shape[1:])
+        padded[place] = packed[0].transpose(0, 1)
+        return padded.view(count, longest, *padded.shape[1:]).transpose(1, 2)
+
+    real = torch.zeros(count * longest, dtype=torch.bool, device=query.device)
+    real[place] = True
+    attended = F.scaled_dot_product_attention(
+        spread(query),
+        spread(key),
+        spread(value),
+        attn_mask=real.view(count, 1, 1, longest),
+        scale=options["scaling"],
+    )
+    return attended.transpose(1, 2).flatten(0, 1)[place][None], None
+
+
+ALL_ATTENTION_FUNCTIONS.register(_WINDOWED, _windowed_attention)
+
+
+@contextmanager
+def memory_and_device_errors() -> Iterator[None]:
+    """Turns torch's out-of-memory errors into MemoryError (the caller halves the batch), and a dead CUDA context into
+    EngineLost."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise MemoryError(str(error)) from error
+    except RuntimeError as error:
+        message = str(error)
+        if "can't allocate memory" in message or "not enough memory" in message:
+            raise MemoryError(message) from error
+        if "CUDA error" in message or "cuDNN error" in message or "CUBLAS_STATUS" in message:
+            raise EngineLost(
+                f"the GPU cannot go on in this process ({message.splitlines()[0]}); Spark starts the task anew"
+            ) from error
+        raise
+
+
+def task_device(wanted: str) -> str:
+    """`wanted`, or for 'auto' the GPU that Spark gave this task, else the first one, else 'cpu'.
+
+    An address that this process cannot see counts from what it does see: cluster managers that hide the other GPUs
+    number the only visible one 0.
+    """
+    if wanted != "auto":
+        return wanted
+    if not torch.cuda.is_available():
+        return "cpu"
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    gpu = context.resources().get("gpu") if context is not None else None
+    address = int(gpu.addresses[0]) if gpu is not None else 0
+    return f"cuda:{address if address < torch.cuda.device_count() else 0}"
