@@ -78,7 +78,7 @@ def run_job(spark: SparkSession, paths: Iterable[Path], config: Config) -> tuple
 
 def normal(text: str) -> str:
     """Lower case, no punctuation but apostrophes: enough for read English, and the same for all sides."""
-    return " ".join(re.findall(r"[a-z0-9']+", text.lower().replace("’", "'")))
+    return " ".join(re.findall(r"[\w']+", text.lower().replace("’", "'")))
 
 
 def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:

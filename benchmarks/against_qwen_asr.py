@@ -1,0 +1,209 @@
+"""The engine `qwen` beside the package's own `Qwen3ASRModel.transcribe()` and `Qwen3ForcedAligner.align()`, on a CPU.
+
+    python -m benchmarks.against_qwen_asr --data ../shared/data
+
+Same random checkpoint of 60 M parameters (benchmarks.random_qwen), same clips of mixed lengths, the same number of
+tokens for each clip (4 for each second of it), the same threads, one process. Peak memory of 32 clips of 30 s is
+measured in processes of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from benchmarks.common import DATA, clips, machine
+from benchmarks.random_qwen import make
+from schemas.config import SAMPLE_RATE_HZ
+from transforms.engines import AlignmentRequest, Samples, Utterance
+from transforms.words import split_words
+
+TOKENS_PER_S = 4
+_BATCH_AUDIO_S = 240.0
+_PACKAGE_BATCH = 32
+_TEXT = "The dog sees the black cat and the red house near the river. Who opens the white window?"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.against_qwen_asr")
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--clips", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--peak", choices=list(PEAKS), help=argparse.SUPPRESS)
+    parser.add_argument("--checkpoints", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peak:
+        PEAKS[options.peak](options.checkpoints, options.threads)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        make("mid", folder / "recognizer")
+        make("aligner-mid", folder / "aligner")
+        samples = mixed(options.data, options.clips)
+        seconds = sum(len(clip) for clip in samples) / SAMPLE_RATE_HZ
+        ours, theirs = ours_s(folder, samples, options.threads), theirs_s(folder, samples, options.threads)
+        print(f"60 M parameters, random, {options.threads} threads, {machine()}\n")
+        print(f"| {len(samples)} clips, {seconds:.0f} s | Lakescribe | qwen-asr 0.0.6 | |\n|---|---|---|---|")
+        speeds = f"{seconds / ours:.1f} | {seconds / theirs:.1f}"
+        print(f"| recognition, times real time | {speeds} | {theirs / ours:.2f} × as fast |")
+        for what in ("recognizer", "aligner"):
+            our, their = (peak_mib(f"{side}_{what}", folder, options.threads) for side in ("our", "their"))
+            print(f"| {what}, peak memory of 32 clips of 30 s | {our} MiB | {their} MiB | {their / our:.2f} × |")
+
+
+def mixed(data: Path, count: int) -> list[Samples]:
+    """LibriSpeech clips in random order, some joined or cut, so that they last 1 to 28 s as packed chunks do."""
+    rng = random.Random(0)
+    read = [soundfile.read(clip.path, dtype="float32")[0] for clip in clips(data, "librispeech_test_other")]
+    stream = np.concatenate(read)
+    lengths = [int(rng.triangular(1.0, 28.0, 6.0) * SAMPLE_RATE_HZ) for _ in range(count)]
+    starts = [rng.randrange(len(stream) - length) for length in lengths]
+    return [stream[start : start + length].copy() for start, length in zip(starts, lengths, strict=True)]
+
+
+def tokens_of(samples: Samples) -> int:
+    return max(4, TOKENS_PER_S * len(samples) // SAMPLE_RATE_HZ)
+
+
+def our_recognizer(folder: Path, threads: int) -> Any:
+    """The engine, made to write the wanted number of tokens: no end token counts, the limit ends each row."""
+    from transforms.engines.qwen.recognizer import QwenSpec
+
+    engine = QwenSpec(model=str(folder / "recognizer"), cpu_threads=threads, dtype="float32").checked().load()
+    engine._end_ids = set()
+    build = engine._prompt
+
+    def limited(utterance: Utterance, audio: Any) -> Any:
+        prompt, flags = build(utterance, audio)
+        return dataclasses.replace(prompt, max_new_tokens=tokens_of(utterance.samples)), flags
+
+    engine._prompt = limited
+    return engine
+
+
+def ours_s(folder: Path, samples: list[Samples], threads: int) -> float:
+    engine = our_recognizer(folder, threads)
+    engine.recognize([Utterance(samples[0])])
+    started = time.monotonic()
+    rest = sorted(samples, key=len)  # as transforms.batching does
+    while rest:
+        count = max(1, int(_BATCH_AUDIO_S * SAMPLE_RATE_HZ / len(rest[-1])))
+        batch, rest = rest[-count:], rest[:-count]
+        found = engine.recognize([Utterance(clip) for clip in batch])
+        assert [h.token_count for h in found] == [tokens_of(clip) for clip in batch]
+    return time.monotonic() - started
+
+
+def their_recognizer(folder: Path, threads: int) -> tuple[Any, Callable[[list[int]], None]]:
+    """The package's model; the function sets how many tokens the clips of the next batches get."""
+    import torch
+    from qwen_asr import Qwen3ASRModel
+    from transformers import LogitsProcessor, LogitsProcessorList
+
+    torch.set_num_threads(threads)
+    model = Qwen3ASRModel.from_pretrained(
+        str(folder / "recognizer"), dtype=torch.float32, max_inference_batch_size=_PACKAGE_BATCH, max_new_tokens=512
+    )
+    end = 0
+    queue: list[int] = []
+
+    class Ends(LogitsProcessor):  # type: ignore[misc]
+        """Ends each row after its number of tokens, and none before."""
+
+        def __init__(self, counts: list[int], prompt: int) -> None:
+            self.counts, self.prompt = torch.tensor(counts), prompt
+
+        def __call__(self, ids: Any, scores: Any) -> Any:
+            ready = ids.shape[1] - self.prompt >= self.counts
+            scores[:, end] = torch.where(ready, torch.inf, -torch.inf)
+            return scores
+
+    generate = model.model.generate
+
+    def limited(**inputs: Any) -> Any:
+        rows, prompt = inputs["input_ids"].shape
+        counts = [queue.pop(0) for _ in range(rows)]
+        processors = LogitsProcessorList([Ends(counts, prompt)])
+        return generate(eos_token_id=end, pad_token_id=end, logits_processor=processors, **inputs)
+
+    model.model.generate = limited
+    return model, queue.extend
+
+
+def theirs_s(folder: Path, samples: list[Samples], threads: int) -> float:
+    model, expect = their_recognizer(folder, threads)
+    expect([tokens_of(samples[0])])
+    model.transcribe((samples[0], SAMPLE_RATE_HZ))
+    expect([tokens_of(clip) for clip in samples])
+    started = time.monotonic()
+    model.transcribe([(clip, SAMPLE_RATE_HZ) for clip in samples])
+    return time.monotonic() - started
+
+
+def thirty_seconds() -> list[Samples]:
+    rng = np.random.default_rng(0)
+    return [(rng.standard_normal(30 * SAMPLE_RATE_HZ) / 10).astype(np.float32) for _ in range(32)]
+
+
+def our_recognizer_peak(folder: Path, threads: int) -> None:
+    our_recognizer(folder, threads).recognize([Utterance(clip) for clip in thirty_seconds()])
+
+
+def their_recognizer_peak(folder: Path, threads: int) -> None:
+    model, expect = their_recognizer(folder, threads)
+    samples = thirty_seconds()
+    expect([tokens_of(clip) for clip in samples])
+    model.transcribe([(clip, SAMPLE_RATE_HZ) for clip in samples])
+
+
+def our_aligner_peak(folder: Path, threads: int) -> None:
+    from transforms.engines.qwen import aligner
+
+    aligner._PADDED_AUDIO_S = 32 * 30.0  # all at once, as the package does it
+    spec = aligner.QwenAlignerSpec(model=str(folder / "aligner"), cpu_threads=threads, dtype="float32")
+    words = tuple(split_words(_TEXT, "en"))
+    spec.checked().load().align([AlignmentRequest(clip, _TEXT, words, "en") for clip in thirty_seconds()])
+
+
+def their_aligner_peak(folder: Path, threads: int) -> None:
+    import torch
+    from qwen_asr import Qwen3ForcedAligner
+
+    torch.set_num_threads(threads)
+    model = Qwen3ForcedAligner.from_pretrained(str(folder / "aligner"), dtype=torch.float32)
+    samples = thirty_seconds()
+    model.align([(clip, SAMPLE_RATE_HZ) for clip in samples], [_TEXT] * len(samples), ["English"] * len(samples))
+
+
+PEAKS = {
+    "our_recognizer": our_recognizer_peak,
+    "their_recognizer": their_recognizer_peak,
+    "our_aligner": our_aligner_peak,
+    "their_aligner": their_aligner_peak,
+}
+
+
+def peak_mib(which: str, folder: Path, threads: int) -> int:
+    """Peak resident memory of a process that loads the model and does the 32 clips, in MiB."""
+    command = [sys.executable, "-m", "benchmarks.against_qwen_asr", "--peak", which, "--checkpoints", str(folder)]
+    done = subprocess.run([*command, "--threads", str(threads)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{which}: {done.stderr[-2000:]}")
+    return int(done.stdout.split()[-1])
+
+
+if __name__ == "__main__":
+    main()
