@@ -1,6 +1,6 @@
 """Checkpoints of the real architecture with random weights: they run exactly as fast as trained ones, and say nothing.
 
-    python -m benchmarks.random_qwen mid build/qwen-mid            # 60 M parameters, for a CPU
+    python -m benchmarks.random_qwen mid build/qwen-mid            # 52 M parameters, for a CPU
     python -m benchmarks.random_qwen 0.6B build/qwen-0.6B          # and 1.7B, aligner-0.6B: for a GPU
 
 Shapes of the full sizes are those of the released models; the tokenizer is the tiny one of examples/tiny_qwen, with the
