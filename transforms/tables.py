@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
@@ -49,6 +50,7 @@ class Tables:
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.root}")
         for table in ALL:
             if not self.exists(table):
+                self._remove_unfinished(table)
                 columns = ", ".join(
                     f"`{name}` {from_arrow_type(arrow_type).simpleString()} COMMENT {_literal(comment)}"
                     for name, arrow_type, comment in table.columns
@@ -70,9 +72,27 @@ class Tables:
         if self.in_catalog:
             return self.spark.catalog.tableExists(self.identifier(table))
         try:
-            return DeltaTable.isDeltaTable(self.spark, self._path(table))
+            return DeltaTable.isDeltaTable(self.spark, self._path(table)) and self._has_commit(table)
         except AnalysisException:
             return False
+
+    def _has_commit(self, table: Table) -> bool:
+        """False for the log that a kill in the middle of CREATE TABLE leaves behind; Delta takes it for a table."""
+        filesystem, log = self._log(table)
+        return any(status.getPath().getName()[0].isdigit() for status in filesystem.listStatus(log))
+
+    def _remove_unfinished(self, table: Table) -> None:
+        """Removes a log without a commit, which would keep CREATE TABLE from making one."""
+        if not self.in_catalog:
+            filesystem, log = self._log(table)
+            if filesystem.exists(log) and not self._has_commit(table):
+                filesystem.delete(log, True)
+
+    def _log(self, table: Table) -> tuple[Any, Any]:
+        """Hadoop's file system and path of the table's log."""
+        jvm: Any = self.spark._jvm
+        log = jvm.org.apache.hadoop.fs.Path(f"{self._path(table)}/_delta_log")
+        return log.getFileSystem(self.spark._jsc.hadoopConfiguration()), log
 
     def read(self, table: Table) -> DataFrame:
         return self.spark.table(self.identifier(table))

@@ -21,6 +21,16 @@ def tables(request: pytest.FixtureRequest, spark: SparkSession, tmp_path_factory
     return tables
 
 
+def test_a_table_whose_making_was_killed_is_made_anew(spark: SparkSession, tmp_path: Path) -> None:
+    """Found by the kill trials: Delta takes the empty log for a table that exists, and cannot read it."""
+    (tmp_path / FAILURES.name / "_delta_log" / "_staged_commits").mkdir(parents=True)
+    tables = Tables(spark, str(tmp_path))
+    assert not tables.exists(FAILURES)
+    tables.create()
+    assert tables.exists(FAILURES)
+    assert tables.read(FAILURES).count() == 0
+
+
 def segments(tables: Tables, *keys: tuple[str, str, int], text: str = "t") -> DataFrame:
     rows = [{"audio_id": a, "run_key": k, "segment_index": i, "text": text} for a, k, i in keys]
     return tables.spark.createDataFrame(pa.Table.from_batches([to_batch(rows, SEGMENTS.arrow)]))
