@@ -47,8 +47,8 @@ demo: $(RUN_TIME) ## transcribe AUDIO (examples, or AUDIO=~/calls) into TABLES a
 demo-qwen: $(QWEN) ## the same job with the engine qwen on the tiny checkpoints of examples/tiny_qwen
 	@$(PY) -m jobs.demo --config conf/qwen-tiny.yaml --audio examples/tiny_qwen/speech/recordings.tsv --tables ./lakehouse-qwen
 
-test: $(DEV) ## run the tests (ARGS="-k packing")
-	@$(PY) -m pytest $(ARGS)
+test: $(DEV) ## run the tests, on two cores (ARGS="-k packing")
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(DEV) ## lint, formatting, types
 	@$(PY) -m ruff check .
