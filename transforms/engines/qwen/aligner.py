@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from schemas.config import SAMPLE_RATE_HZ, ConfigError
 from transforms.engines import AlignmentRequest, WordTime, WordTimes, check_counts
-from transforms.engines.qwen.checkpoint import check_folder, pin, pinned_folder
+from transforms.engines.qwen.checkpoint import Checkpoint
 from transforms.engines.qwen.features import shared_log_mel
-from transforms.engines.qwen.languages import ALIGNABLE, CODES, NAMES
+from transforms.engines.qwen.languages import ALIGNABLE, NAMES
 from transforms.engines.qwen.placing import place_tokens, repaired
-from transforms.engines.qwen.recognizer import require_packages
 
 if TYPE_CHECKING:
     from transforms.engines.qwen.network import Network
@@ -31,15 +30,8 @@ _AUDIO = "<|audio_start|><|audio_pad|><|audio_end|>"
 
 
 @dataclass(frozen=True)
-class QwenAlignerSpec:
-    """Fields as those of recognizer.QwenSpec."""
-
+class QwenAlignerSpec(Checkpoint):
     model: str = "Qwen/Qwen3-ForcedAligner-0.6B"
-    revision: str | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    attention: str = "auto"
-    cpu_threads: int = 1
 
     @property
     def languages(self) -> frozenset[str]:
@@ -47,13 +39,10 @@ class QwenAlignerSpec:
 
     @property
     def key(self) -> Mapping[str, Any]:
-        model = f"{self.model.rstrip('/').rsplit('/', 1)[-1]}@{self.revision}"
-        return {"name": "qwen", "model": model, "dtype": self.dtype, "version": VERSION}
+        return {**self.model_key, "version": VERSION}
 
     def checked(self) -> QwenAlignerSpec:
-        require_packages(_WHAT)
-        pinned = replace(self, revision=pin(self.model, self.revision, _WHAT))
-        config = check_folder(pinned_folder(pinned.model, str(pinned.revision), _WHAT), "aligner", _WHAT)
+        pinned, config = self.pinned("aligner", _WHAT)
         for name in ("timestamp_token_id", "timestamp_segment_time"):
             if name not in config:
                 raise ConfigError(f"{_WHAT}: config.json of {self.model} has no {name}")
@@ -65,19 +54,14 @@ class QwenAlignerSpec:
 
 class QwenAligner:
     def __init__(self, spec: QwenAlignerSpec) -> None:
-        import torch
         from qwen_asr.inference.qwen3_forced_aligner import Qwen3ForceAlignProcessor
 
-        from transforms.engines.qwen.network import Network, task_device
+        from transforms.engines.qwen.network import Network
 
-        torch.set_num_threads(spec.cpu_threads)
-        folder = pinned_folder(spec.model, str(spec.revision), _WHAT)
-        self._network: Network = Network(folder, task_device(spec.device), spec.dtype, spec.attention)
+        self._network: Network = Network(spec, _WHAT)
         self._words: Any = Qwen3ForceAlignProcessor()
         config = self._network.config
         self._timestamp, self._grid_ms = int(config.timestamp_token_id), float(config.timestamp_segment_time)
-        known = config.support_languages
-        self._languages = {CODES[name.casefold()] for name in known or NAMES.values() if name.casefold() in CODES}
 
     def align(self, requests: Sequence[AlignmentRequest]) -> list[WordTimes | None]:
         """None for a language that the model does not speak, more than 300 s of audio, or a text without letters. A
@@ -97,7 +81,7 @@ class QwenAligner:
 
     def _place(self, request: AlignmentRequest) -> tuple[list[str], list[tuple[int, int]]] | None:
         """The package's tokens of the text, and their places in it."""
-        if request.language not in ALIGNABLE or request.language not in self._languages or not request.words:
+        if request.language not in ALIGNABLE or request.language not in self._network.languages or not request.words:
             return None
         if len(request.samples) > _LONGEST_S * SAMPLE_RATE_HZ or len(request.samples) == 0:
             return None

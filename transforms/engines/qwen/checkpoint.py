@@ -8,18 +8,21 @@ same.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import struct
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from schemas.config import ConfigError
 from transforms.engines.model_files import cache_folder
 
 Kind = Literal["recognizer", "aligner"]
 
+_PACKAGES = ("torch", "transformers", "qwen_asr")
 _FILES = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 _TOKENIZER = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 _TEMPLATE = ("chat_template.jinja", "chat_template.json")
@@ -31,6 +34,54 @@ _MARKS = ("size", "ETag", "etag", "LastModified", "last_modified", "updated", "m
 """What object stores tell of a file that changes with its content, each by its own names."""
 _BY_CONTENT = "sha256:"
 _PATTERNS = ["*.json", "*.jinja", "*.txt", "*.safetensors"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What recognizer and aligner are told of their model.
+
+    `model`: a folder, a name on the hub, or a URL such as s3://bucket/folder; `revision` of the hub (None: the newest,
+    pinned when the job starts).
+
+    `device`: 'auto' (the task's GPU, else the CPU), 'cpu', 'cuda:0', …; `dtype`: 'auto' (bfloat16 on a GPU, else
+    float32); `attention`: 'auto' (FlashAttention 2 where it is installed), 'sdpa', 'flash_attention_2'. `cpu_threads`:
+    for each Spark task.
+    """
+
+    model: str
+    revision: str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    attention: str = "auto"
+    cpu_threads: int = 1
+
+    @property
+    def model_key(self) -> dict[str, str]:
+        """What of this changes results."""
+        return {
+            "name": "qwen",
+            "model": f"{self.model.rstrip('/').rsplit('/', 1)[-1]}@{self.revision}",
+            "dtype": self.dtype,
+        }
+
+    def pinned(self, kind: Kind, what: str) -> tuple[Self, dict[str, Any]]:
+        """The same with its revision pinned, and the checkpoint's config once it was looked through. `what` begins
+        messages. Raises ConfigError."""
+        if self.cpu_threads < 1:
+            raise ConfigError(f"{what}: cpu_threads must be at least 1, not {self.cpu_threads}")
+        _require_packages(what)
+        pinned = replace(self, revision=pin(self.model, self.revision, what))
+        return pinned, check_folder(pinned.folder(what), kind, what)
+
+    def folder(self, what: str) -> Path:
+        """Of the pinned checkpoint, on whichever machine. Raises ConfigError."""
+        return pinned_folder(self.model, str(self.revision), what)
+
+
+def _require_packages(what: str) -> None:
+    missing = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
+    if missing:
+        raise ConfigError(f"{what} needs {', '.join(missing)}: pip install 'lakescribe[qwen]', or make setup-qwen")
 
 
 def pin(model: str, revision: str | None, what: str) -> str:

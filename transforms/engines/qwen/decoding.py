@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from transformers import DynamicCache
+import torch.nn.functional as F
+from transformers.cache_utils import Cache, DynamicLayer
 
 from transforms.engines.qwen.network import Network
+
+_CACHE_BLOCK = 64
+"""Tokens by which the cache grows."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,44 @@ class Generated:
     logprob: float = 0.0
 
 
+class _RoomyLayer(DynamicLayer):
+    """One layer's keys and values (rows, heads, tokens, head width), with room for tokens to come: the library's own
+    copies everything for each new token."""
+
+    _room: list[torch.Tensor]
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, cache_kwargs: Any = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        before = self.get_seq_length()
+        after = before + key_states.shape[2]
+        news = (key_states, value_states)
+        if before == 0:
+            self._room = [F.pad(new, (0, 0, 0, _CACHE_BLOCK)) for new in news]
+            self.is_initialized = True
+        elif after > self._room[0].shape[2]:
+            self._room = [F.pad(old, (0, 0, 0, key_states.shape[2] + _CACHE_BLOCK)) for old in self._room]
+        for room, new in zip(self._room, news, strict=True):
+            room[:, :, before:after] = new
+        return self._filled(after)
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        length = self.get_seq_length()
+        self._room = [room[indices] for room in self._room]
+        self._filled(length)
+
+    def _filled(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+        self.keys, self.values = (room[:, :, :length] for room in self._room)
+        return self.keys, self.values
+
+
 @torch.inference_mode()
 def greedy(network: Network, prompts: Sequence[Prompt], end_ids: Collection[int]) -> list[Generated]:
     """The most probable token at each step; one result a prompt, in order."""
     results = [Generated() for _ in prompts]
     rows = list(range(len(prompts)))
     embeddings, mask = network.padded([network.embed(prompt.ids, prompt.audio) for prompt in prompts])
-    cache = DynamicCache()
+    cache = Cache(layer_class_to_replicate=_RoomyLayer)
     while True:
         logprobs = _logprobs(network, embeddings, mask, cache)
         best, tokens = logprobs.max(dim=-1)
@@ -69,7 +105,7 @@ def greedy(network: Network, prompts: Sequence[Prompt], end_ids: Collection[int]
 def beam(network: Network, prompt: Prompt, end_ids: Collection[int], width: int) -> list[Generated]:
     """The `width` best answers that a beam of that width finds, best first by their mean log-probability a token."""
     embeddings, mask = network.padded([network.embed(prompt.ids, prompt.audio)])
-    cache = DynamicCache()
+    cache = Cache(layer_class_to_replicate=_RoomyLayer)
     open_beams, done = [Generated()], []
     while True:
         logprobs = _logprobs(network, embeddings, mask, cache)
@@ -96,7 +132,7 @@ def beam(network: Network, prompt: Prompt, end_ids: Collection[int], width: int)
         embeddings = network.thinker.get_input_embeddings()(tokens)
 
 
-def _logprobs(network: Network, embeddings: torch.Tensor, mask: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
+def _logprobs(network: Network, embeddings: torch.Tensor, mask: torch.Tensor, cache: Cache) -> torch.Tensor:
     """Of the token that follows each row: float32 (rows, vocabulary)."""
     last = network.hidden(embeddings, mask, cache)[:, -1]
     logits: torch.Tensor = network.thinker.lm_head(last)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from transforms.engines import EngineLost
+from transforms.engines.qwen.checkpoint import Checkpoint
+from transforms.engines.qwen.languages import CODES, NAMES
 
 # qwen_asr imports nagisa, and that DyNet, which rounds subnormal numbers to zero from then on, for all that this
 # process computes: what others compute must not depend on whether this engine was loaded.
@@ -28,13 +29,15 @@ _END_TOKENS = ["<|im_end|>", "<|endoftext|>"]
 
 
 class Network:
-    """Model, tokenizer and device of one checkpoint."""
+    """Model, tokenizer and device of one checkpoint. `languages`: the ISO 639 codes that it says it knows."""
 
-    def __init__(self, folder: Path, device: str, dtype: str, attention: str) -> None:
-        """`device`: 'cpu', 'cuda:0', …; `dtype`: 'auto' (bfloat16 on a GPU, else float32) or torch's name;
-        `attention`: 'auto', 'flash_attention_2' or 'sdpa'."""
-        self.device = torch.device(device)
+    def __init__(self, checkpoint: Checkpoint, what: str) -> None:
+        """Loads the pinned checkpoint; `what` begins messages."""
+        torch.set_num_threads(checkpoint.cpu_threads)
+        folder = checkpoint.folder(what)
+        self.device = torch.device(task_device(checkpoint.device))
         on_gpu = self.device.type == "cuda"
+        dtype, attention = checkpoint.dtype, checkpoint.attention
         if dtype == "auto":
             dtype = "bfloat16" if on_gpu else "float32"
         if attention == "auto":
@@ -52,6 +55,8 @@ class Network:
         filters = self.processor.feature_extractor.mel_filters
         self.mel_filters = torch.tensor(filters, dtype=torch.float32, device=self.device)
         self.audio_token = int(self.thinker.config.audio_token_id)
+        named = model.config.support_languages or NAMES.values()
+        self.languages = {CODES[name.casefold()] for name in named if name.casefold() in CODES}
         ends = model.generation_config.eos_token_id
         named = self.tokenizer.convert_tokens_to_ids(_END_TOKENS)
         self.end_ids = {int(end) for end in [*(ends if isinstance(ends, list) else [ends]), *named] if end is not None}

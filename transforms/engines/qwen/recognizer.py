@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,9 +12,9 @@ import numpy as np
 from schemas.config import SAMPLE_RATE_HZ, ConfigError
 from transforms.engines import Alternative, Hypothesis, Utterance, check_counts
 from transforms.engines.qwen.answer import TAG, read_answer
-from transforms.engines.qwen.checkpoint import check_folder, pin, pinned_folder
+from transforms.engines.qwen.checkpoint import Checkpoint
 from transforms.engines.qwen.features import shared_log_mel
-from transforms.engines.qwen.languages import CODES, NAMES
+from transforms.engines.qwen.languages import NAMES
 from transforms.errors import RecordingError
 
 if TYPE_CHECKING:
@@ -28,44 +27,28 @@ _WHAT = "engine 'qwen'"
 _LONGEST_S = 1200
 _SPARE_TOKENS = 24
 """For the language and for very short clips, beyond `tokens_per_s`."""
+_LOUD = 10 ** (-50 / 20)
+"""-50 dBFS: quieter than any speech that VAD lets through at a usual level."""
+_SURELY_NOTHING = 0.9
+"""Probability of 'language None' from which an empty answer is not asked again."""
+_MARGIN_SAMPLES = SAMPLE_RATE_HZ // 2
 _SPECIAL = re.compile(rf"<\|[^|<>]*\|>|{TAG}")
 
 
-def require_packages(what: str) -> None:
-    """Raises ConfigError if the extra is not installed."""
-    packages = ("torch", "transformers", "qwen_asr")
-    missing = [package for package in packages if importlib.util.find_spec(package) is None]
-    if missing:
-        raise ConfigError(f"{what} needs {', '.join(missing)}: pip install 'lakescribe[qwen]', or make setup-qwen")
-
-
 @dataclass(frozen=True)
-class QwenSpec:
-    """`model`: a folder, a name on the hub, or a URL such as s3://bucket/folder; `revision` of the hub (None: the
-    newest, pinned when the job starts).
-
-    `device`: 'auto' (the task's GPU, else the CPU), 'cpu', 'cuda:0', …; `dtype`: 'auto' (bfloat16 on a GPU, else
-    float32); `attention`: 'auto' (FlashAttention 2 where it is installed), 'sdpa', 'flash_attention_2'.
-    `tokens_per_s`: limit of generated tokens for each second of audio. `n_best`: above 1, a beam of that width fills
-    `alternatives`. `max_context_tokens`: a longer context is cut, and flagged. `cpu_threads`: for each Spark task.
-    """
+class QwenSpec(Checkpoint):
+    """`tokens_per_s`: limit of generated tokens for each second of audio. `n_best`: above 1, a beam of that width fills
+    `alternatives`. `max_context_tokens`: a longer context is cut, and flagged."""
 
     model: str = "Qwen/Qwen3-ASR-0.6B"
-    revision: str | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    attention: str = "auto"
     tokens_per_s: float = 16.0
     n_best: int = 1
     max_context_tokens: int = 1000
-    cpu_threads: int = 1
 
     @property
     def key(self) -> Mapping[str, Any]:
         return {
-            "name": "qwen",
-            "model": f"{self.model.rstrip('/').rsplit('/', 1)[-1]}@{self.revision}",
-            "dtype": self.dtype,
+            **self.model_key,
             "tokens_per_s": self.tokens_per_s,
             "n_best": self.n_best,
             "max_context_tokens": self.max_context_tokens,
@@ -73,13 +56,9 @@ class QwenSpec:
         }
 
     def checked(self) -> QwenSpec:
-        if self.n_best < 1 or self.tokens_per_s <= 0 or self.max_context_tokens < 0 or self.cpu_threads < 1:
-            raise ConfigError(
-                f"{_WHAT}: n_best, cpu_threads ≥ 1, tokens_per_s > 0 and max_context_tokens ≥ 0 are asked for: {self}"
-            )
-        require_packages(_WHAT)
-        pinned = replace(self, revision=pin(self.model, self.revision, _WHAT))
-        check_folder(pinned_folder(pinned.model, str(pinned.revision), _WHAT), "recognizer", _WHAT)
+        if self.n_best < 1 or self.tokens_per_s <= 0 or self.max_context_tokens < 0:
+            raise ConfigError(f"{_WHAT}: n_best ≥ 1, tokens_per_s > 0, max_context_tokens ≥ 0 are asked for: {self}")
+        pinned, _ = self.pinned("recognizer", _WHAT)
         return pinned
 
     def load(self) -> QwenRecognizer:
@@ -88,16 +67,10 @@ class QwenSpec:
 
 class QwenRecognizer:
     def __init__(self, spec: QwenSpec) -> None:
-        import torch
+        from transforms.engines.qwen.network import Network
 
-        from transforms.engines.qwen.network import Network, task_device
-
-        torch.set_num_threads(spec.cpu_threads)
-        folder = pinned_folder(spec.model, str(spec.revision), _WHAT)
         self._spec = spec
-        self._network: Network = Network(folder, task_device(spec.device), spec.dtype, spec.attention)
-        known = self._network.config.support_languages
-        self._languages = {CODES[name.casefold()] for name in known or NAMES.values() if name.casefold() in CODES}
+        self._network: Network = Network(spec, _WHAT)
         self._end_ids = self._network.end_ids
 
     def recognize(self, utterances: Sequence[Utterance]) -> list[Hypothesis]:
@@ -116,8 +89,8 @@ class QwenRecognizer:
         return found
 
     def _check(self, utterance: Utterance) -> None:
-        if utterance.language is not None and utterance.language not in self._languages:
-            known = ", ".join(sorted(self._languages))
+        if utterance.language is not None and utterance.language not in self._network.languages:
+            known = ", ".join(sorted(self._network.languages))
             message = f"the model does not know the language '{utterance.language}'; it knows {known}"
             raise RecordingError("recognize", "language", message)
         if not np.isfinite(utterance.samples).all():
@@ -192,14 +165,6 @@ class QwenRecognizer:
     def _decode(self, ids: list[int]) -> str:
         text: str = self._network.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
-
-
-_LOUD = 10 ** (-50 / 20)
-"""-50 dBFS: quieter than any speech that VAD lets through at a usual level."""
-_MARGIN_SAMPLES = SAMPLE_RATE_HZ // 2
-
-
-_SURELY_NOTHING = 0.9
 
 
 def _is_doubtfully_empty(hypothesis: Hypothesis) -> bool:
