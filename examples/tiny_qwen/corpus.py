@@ -34,6 +34,7 @@ class Shard:
 SHARDS = [
     *(Shard(seed, 3000) for seed in range(11, 18)),
     *(Shard(seed, 3000, word_limits=(1, 1, 1, 2, 3), several=0) for seed in (31, 32)),
+    Shard(41, 3000, several=1),
 ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from corpus import MEL_BINS, Example
-from forward import CHUNK_FRAMES, token_times_s
+from forward import CHUNK_FRAMES, encode, token_times_s
 from grammar import WORD_CLASS
 from network import WIDTH
 
@@ -93,6 +93,18 @@ def collate(batch: list[Example], rng: Random) -> tuple[torch.Tensor, list[int]]
             features[:, low : low + width] = features.mean()
         row[: example.frames] = features
     return padded, [example.frames for example in batch]
+
+
+def heard(audio_tower: torch.nn.Module, batch: list[Example], rng: Random) -> tuple[torch.Tensor, torch.Tensor]:
+    """The batch through the encoder, mostly within its windows: (batch, tokens, width), and the mask of real tokens."""
+    features, frames = collate(batch, rng)
+    return encode(audio_tower, features, frames, windowed=rng.random() < WINDOWED_SHARE)
+
+
+def padded(rows: list[list[int]] | list[list[float]], filler: float) -> torch.Tensor:
+    """(rows, longest), each row filled up at its end."""
+    longest = max(map(len, rows))
+    return torch.tensor([row + [filler] * (longest - len(row)) for row in rows])
 
 
 def batches(examples: list[Example], rng: Random, plan: Plan) -> Iterator[list[Example]]:

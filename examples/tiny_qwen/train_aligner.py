@@ -5,8 +5,8 @@ from random import Random
 
 import torch
 from corpus import Example
-from forward import audio_tokens, decode, encode, token_times_s, use_one_fast_thread
-from learning import WINDOWED_SHARE, Plan, SideHeads, collate, train
+from forward import audio_tokens, decode, token_times_s, use_one_fast_thread
+from learning import Plan, SideHeads, heard, padded, train
 from network import (
     AUDIO,
     AUDIO_END,
@@ -23,7 +23,7 @@ from network import (
 from qwen_asr.inference.qwen3_forced_aligner import Qwen3ForceAlignProcessor
 from safetensors.torch import load_file
 
-PLAN = Plan(steps=1400, rate=1.5e-3, longest_s=14)
+PLAN = Plan(steps=2200, rate=1.5e-3, longest_s=14)
 SEED = 0
 UNTIMED = float("nan")
 
@@ -67,12 +67,10 @@ class AlignerTask:
     def losses(self, batch: list[Example]) -> tuple[torch.Tensor, list[torch.Tensor], float]:
         """Cross-entropy of the times, the losses on the side, and the median error in seconds."""
         thinker = self.model.thinker
-        features, frames = collate(batch, self._rng)
-        encoded, real = encode(thinker.audio_tower, features, frames, windowed=self._rng.random() < WINDOWED_SHARE)
+        encoded, real = heard(thinker.audio_tower, batch, self._rng)
         rows = [self._row(example) for example in batch]
-        longest = max(len(ids) for ids, _ in rows)
-        ids = torch.tensor([ids + [self._ids[END_OF_TEXT]] * (longest - len(ids)) for ids, _ in rows])
-        times_s = torch.tensor([times + [UNTIMED] * (longest - len(times)) for _, times in rows])
+        ids = padded([ids for ids, _ in rows], self._ids[END_OF_TEXT])
+        times_s = padded([times for _, times in rows], UNTIMED)
         is_audio, is_time = ids == self._ids[AUDIO], ids == self._ids[TIMESTAMP]
         embedded = thinker.model.embed_tokens(ids).masked_scatter(is_audio.unsqueeze(-1), encoded[real])
         layers = decode(thinker.model, embedded)

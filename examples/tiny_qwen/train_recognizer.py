@@ -6,12 +6,12 @@ from random import Random
 import torch
 import torch.nn.functional as F
 from corpus import Example
-from forward import audio_tokens, decode, encode, use_one_fast_thread
+from forward import audio_tokens, decode, use_one_fast_thread
 from grammar import WORDS
-from learning import WINDOWED_SHARE, Plan, SideHeads, collate, train
+from learning import Plan, SideHeads, heard, padded, train
 from network import ASR_TEXT, AUDIO, END_OF_TEXT, TURN_END, make_model, make_processor, save
 
-PLAN = Plan(steps=2000, rate=2e-3, longest_s=20)
+PLAN = Plan(steps=3000, rate=2e-3, longest_s=20)
 SEED = 0
 CONTEXT_SHARE = 0.25  # of prompts that carry a context of some words
 IGNORED = -100
@@ -55,12 +55,10 @@ class RecognizerTask:
     def losses(self, batch: list[Example]) -> tuple[torch.Tensor, list[torch.Tensor], float]:
         """Cross-entropy of the answer's tokens, the losses on the side, and the share of tokens predicted right."""
         thinker = self.model.thinker
-        features, frames = collate(batch, self._rng)
-        encoded, real = encode(thinker.audio_tower, features, frames, windowed=self._rng.random() < WINDOWED_SHARE)
+        encoded, real = heard(thinker.audio_tower, batch, self._rng)
         rows = [self._row(example) for example in batch]
-        longest = max(len(ids) for ids, _ in rows)
-        ids = torch.tensor([ids + [self._padding] * (longest - len(ids)) for ids, _ in rows])
-        wanted = torch.tensor([labels + [IGNORED] * (longest - len(labels)) for _, labels in rows])
+        ids = padded([ids for ids, _ in rows], self._padding)
+        wanted = padded([labels for _, labels in rows], IGNORED)
         is_audio = ids == self._audio
         embedded = thinker.model.embed_tokens(ids).masked_scatter(is_audio.unsqueeze(-1), encoded[real])
         layers = decode(thinker.model, embedded)
