@@ -10,10 +10,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from transforms.engines import EngineLost
+from transforms.engines.qwen.attention import GROUPED, WINDOWED
 from transforms.engines.qwen.checkpoint import Checkpoint
 from transforms.engines.qwen.languages import CODES, NAMES
 
@@ -23,7 +23,8 @@ torch.set_flush_denormal(False)
 
 _BLOCK_FRAMES = 100
 """The encoder's convolutions see blocks of one second."""
-_WINDOWED = "lakescribe_windowed"
+_CPU_BLOCKS = 16
+"""At once through the convolutions on a CPU: so many stay in its cache."""
 _END_TOKENS = ["<|im_end|>", "<|endoftext|>"]
 """What ends an answer, beside what the checkpoint's generation_config.json names."""
 
@@ -48,8 +49,11 @@ class Network:
         self.config: Any = model.config
         self.thinker: Any = model.thinker.to(self.device).eval()
         self.dtype: torch.dtype = self.thinker.lm_head.weight.dtype
-        if attention != "flash_attention_2":  # which sees the windows as they are; others would attend to all
-            self.thinker.audio_tower.config._attn_implementation = _WINDOWED
+        if attention != "flash_attention_2":  # which does right and fast what SDPA needs to be told
+            self.thinker.audio_tower.config._attn_implementation = WINDOWED
+            self.thinker.model.config._attn_implementation = GROUPED
+        if not on_gpu:
+            self.thinker.audio_tower.conv_chunksize = _CPU_BLOCKS
         self.processor: Any = Qwen3ASRProcessor.from_pretrained(folder, fix_mistral_regex=True, local_files_only=True)
         self.tokenizer: Any = self.processor.tokenizer
         filters = self.processor.feature_extractor.mel_filters
@@ -120,40 +124,6 @@ def audio_tokens(frames: int) -> int:
     for _ in range(3):
         rest = (rest + 1) // 2
     return 13 * whole + rest
-
-
-def _windowed_attention(
-    module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **options: Any
-) -> tuple[torch.Tensor, None]:
-    """Attention within the encoder's windows, as FlashAttention's variable-length kernel does it.
-
-    query, key, value: (1, heads, tokens, head width) of all windows one after another, whose ends are in
-    `cu_seq_lens_q`. Returns (1, tokens, heads, head width).
-    """
-    ends, longest = options["cu_seq_lens_q"], int(options["max_length_q"])
-    tokens = torch.arange(query.shape[2], device=query.device)
-    window = torch.searchsorted(ends, tokens, right=True) - 1
-    place = window * longest + tokens - ends[window]
-    count = len(ends) - 1
-
-    def spread(packed: torch.Tensor) -> torch.Tensor:
-        padded = packed.new_zeros(count * longest, *packed[0].transpose(0, 1).shape[1:])
-        padded[place] = packed[0].transpose(0, 1)
-        return padded.view(count, longest, *padded.shape[1:]).transpose(1, 2)
-
-    real = torch.zeros(count * longest, dtype=torch.bool, device=query.device)
-    real[place] = True
-    attended = F.scaled_dot_product_attention(
-        spread(query),
-        spread(key),
-        spread(value),
-        attn_mask=real.view(count, 1, 1, longest),
-        scale=options["scaling"],
-    )
-    return attended.transpose(1, 2).flatten(0, 1)[place][None], None
-
-
-ALL_ATTENTION_FUNCTIONS.register(_WINDOWED, _windowed_attention)
 
 
 @contextmanager
