@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 _ENGINES = ["torch", "qwen_asr", "vllm", "faster_whisper", "ctranslate2", "pocketsphinx", "transformers"]
-_LOADED_WITH_THE_MODEL = {"transforms.engines.qwen.network", "transforms.engines.qwen.decoding"}
+_LOADED_WITH_THE_MODEL = {f"transforms.engines.qwen.{name}" for name in ("attention", "network", "decoding")}
 """Import torch, as modules that nothing imports before a model is loaded."""
 _ROOT = Path(__file__).parent.parent
 _SCRIPT = """

@@ -15,7 +15,8 @@ import pytest
 
 from schemas.config import ConfigError
 from transforms.engines.qwen.aligner import QwenAlignerSpec
-from transforms.engines.qwen.checkpoint import Kind, check_folder, local_folder, pin, pinned_folder
+from transforms.engines.qwen.checkpoint import Kind, check_folder
+from transforms.engines.qwen.location import local_folder, pin, pinned_folder
 from transforms.engines.qwen.recognizer import QwenSpec
 
 _WHAT = "engine 'qwen'"
@@ -346,3 +347,17 @@ def test_weights_that_changed_in_the_store_are_copied_anew(store: str, tmp_path:
 def test_a_url_that_leads_nowhere_is_named(url: str, says: str, store: str) -> None:
     with pytest.raises(ConfigError, match=says):
         local_folder(url, None, _WHAT)
+
+
+def test_what_a_stores_client_raises_is_told_in_a_sentence(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class ClientError(Exception):
+        """As botocore's, which is no OSError."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise ClientError("(403) Forbidden")
+
+    expected = re.escape(f"model {store} cannot be fetched: (403) Forbidden")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(fsspec.filesystem("memory")), "find", refuse)
+        with pytest.raises(ConfigError, match=expected):
+            local_folder(store, None, _WHAT)
