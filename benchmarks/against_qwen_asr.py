@@ -3,8 +3,9 @@
     python -m benchmarks.against_qwen_asr --data ../shared/data
 
 Same random checkpoint of 52 M parameters (benchmarks.random_qwen), same clips of mixed lengths, the same number of
-tokens for each clip (4 for each second of it), the same threads, one process. Peak memory of 32 clips of 30 s is
-measured in processes of their own.
+tokens for each clip (4 for each second of it), one thread, one process, by turns. Times are CPU seconds, which on one
+thread are those of a machine that does nothing else. Peak memory of 32 clips of 30 s is measured in processes of their
+own.
 """
 
 from __future__ import annotations
@@ -41,12 +42,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peak", choices=list(PEAKS), help=argparse.SUPPRESS)
     parser.add_argument("--checkpoints", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak:
-        PEAKS[options.peak](options.checkpoints, options.threads)
+        PEAKS[options.peak](options.checkpoints)
         # Not getrusage: its maximum begins with that of the process that started this one.
         (peak,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
         print(int(peak.split()[1]) // 1024)
@@ -57,18 +57,18 @@ def main() -> None:
         make("aligner-mid", folder / "aligner")
         samples = mixed(options.data, options.clips)
         seconds = sum(len(clip) for clip in samples) / SAMPLE_RATE_HZ
-        our, their = our_recognizer(folder, options.threads), their_recognizer(folder, options.threads)
+        our, their = our_recognizer(folder), their_recognizer(folder)
         ours_s(our, samples[:1])
         theirs_s(*their, samples[:1])
         # By turns, since a machine is not as fast at one time as at another.
         rounds = [(ours_s(our, samples), theirs_s(*their, samples)) for _ in range(options.rounds)]
         ours, theirs = (sum(times) / options.rounds for times in zip(*rounds, strict=True))
-        print(f"52 M parameters, random, {options.threads} threads, {machine()}\n")
+        print(f"52 M parameters, random, one thread, {machine()}\n")
         print(f"| {len(samples)} clips, {seconds:.0f} s | Lakescribe | qwen-asr 0.0.6 | |\n|---|---|---|---|")
         speeds = f"{seconds / ours:.1f} | {seconds / theirs:.1f}"
-        print(f"| recognition, times real time | {speeds} | {theirs / ours:.2f} × as fast |")
+        print(f"| recognition, seconds of speech in a CPU second | {speeds} | {theirs / ours:.2f} × as fast |")
         for what in ("recognizer", "aligner"):
-            peaks = [peak_mib(f"{side}_{what}", folder, options.threads) for side in ("our", "their")]
+            peaks = [peak_mib(f"{side}_{what}", folder) for side in ("our", "their")]
             shown = f"{peaks[0]} MiB | {peaks[1]} MiB | {peaks[1] / peaks[0]:.2f} × as much"
             print(f"| {what}, peak memory of 32 clips of 30 s | {shown} |")
 
@@ -87,11 +87,11 @@ def tokens_of(samples: Samples) -> int:
     return max(4, TOKENS_PER_S * len(samples) // SAMPLE_RATE_HZ)
 
 
-def our_recognizer(folder: Path, threads: int) -> Any:
+def our_recognizer(folder: Path) -> Any:
     """The engine, made to write the wanted number of tokens: no end token counts, the limit ends each row."""
     from transforms.engines.qwen.recognizer import QwenSpec
 
-    engine = QwenSpec(model=str(folder / "recognizer"), cpu_threads=threads, dtype="float32").checked().load()
+    engine = QwenSpec(model=str(folder / "recognizer"), dtype="float32").checked().load()
     engine._end_ids = set()
     engine._decode = lambda ids: "a" * len(ids)  # random tokens are not in the tokenizer, and no text is tried again
     build = engine._prompt
@@ -105,23 +105,23 @@ def our_recognizer(folder: Path, threads: int) -> Any:
 
 
 def ours_s(engine: Any, samples: list[Samples]) -> float:
-    started = time.monotonic()
+    started = time.process_time()
     rest = sorted(samples, key=len)  # as transforms.batching does
     while rest:
         count = max(1, int(_BATCH_AUDIO_S * SAMPLE_RATE_HZ / len(rest[-1])))
         batch, rest = rest[-count:], rest[:-count]
         found = engine.recognize([Utterance(clip) for clip in batch])
         assert [h.token_count for h in found] == [tokens_of(clip) for clip in batch]
-    return time.monotonic() - started
+    return time.process_time() - started
 
 
-def their_recognizer(folder: Path, threads: int) -> tuple[Any, Callable[[list[int]], None]]:
+def their_recognizer(folder: Path) -> tuple[Any, Callable[[list[int]], None]]:
     """The package's model; the function sets how many tokens the clips of the next batches get."""
     import torch
     from qwen_asr import Qwen3ASRModel
     from transformers import LogitsProcessor, LogitsProcessorList
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     model = Qwen3ASRModel.from_pretrained(
         str(folder / "recognizer"), dtype=torch.float32, max_inference_batch_size=_PACKAGE_BATCH, max_new_tokens=512
     )
@@ -153,9 +153,9 @@ def their_recognizer(folder: Path, threads: int) -> tuple[Any, Callable[[list[in
 
 def theirs_s(model: Any, expect: Callable[[list[int]], None], samples: list[Samples]) -> float:
     expect([tokens_of(clip) for clip in samples])
-    started = time.monotonic()
+    started = time.process_time()
     model.transcribe([(clip, SAMPLE_RATE_HZ) for clip in samples])
-    return time.monotonic() - started
+    return time.process_time() - started
 
 
 def thirty_seconds() -> list[Samples]:
@@ -163,31 +163,31 @@ def thirty_seconds() -> list[Samples]:
     return [(rng.standard_normal(30 * SAMPLE_RATE_HZ) / 10).astype(np.float32) for _ in range(32)]
 
 
-def our_recognizer_peak(folder: Path, threads: int) -> None:
-    our_recognizer(folder, threads).recognize([Utterance(clip) for clip in thirty_seconds()])
+def our_recognizer_peak(folder: Path) -> None:
+    our_recognizer(folder).recognize([Utterance(clip) for clip in thirty_seconds()])
 
 
-def their_recognizer_peak(folder: Path, threads: int) -> None:
-    model, expect = their_recognizer(folder, threads)
+def their_recognizer_peak(folder: Path) -> None:
+    model, expect = their_recognizer(folder)
     samples = thirty_seconds()
     expect([tokens_of(clip) for clip in samples])
     model.transcribe([(clip, SAMPLE_RATE_HZ) for clip in samples])
 
 
-def our_aligner_peak(folder: Path, threads: int) -> None:
+def our_aligner_peak(folder: Path) -> None:
     from transforms.engines.qwen import aligner
 
     aligner._PADDED_AUDIO_S = 32 * 30.0  # all at once, as the package does it
-    spec = aligner.QwenAlignerSpec(model=str(folder / "aligner"), cpu_threads=threads, dtype="float32")
+    spec = aligner.QwenAlignerSpec(model=str(folder / "aligner"), dtype="float32")
     words = tuple(split_words(_TEXT, "en"))
     spec.checked().load().align([AlignmentRequest(clip, _TEXT, words, "en") for clip in thirty_seconds()])
 
 
-def their_aligner_peak(folder: Path, threads: int) -> None:
+def their_aligner_peak(folder: Path) -> None:
     import torch
     from qwen_asr import Qwen3ForcedAligner
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     model = Qwen3ForcedAligner.from_pretrained(str(folder / "aligner"), dtype=torch.float32)
     samples = thirty_seconds()
     model.align([(clip, SAMPLE_RATE_HZ) for clip in samples], [_TEXT] * len(samples), ["English"] * len(samples))
@@ -201,10 +201,10 @@ PEAKS = {
 }
 
 
-def peak_mib(which: str, folder: Path, threads: int) -> int:
+def peak_mib(which: str, folder: Path) -> int:
     """Peak resident memory of a process that loads the model and does the 32 clips, in MiB."""
     command = [sys.executable, "-m", "benchmarks.against_qwen_asr", "--peak", which, "--checkpoints", str(folder)]
-    done = subprocess.run([*command, "--threads", str(threads)], capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{which}: {done.stderr[-2000:]}")
     return int(done.stdout.split()[-1])
