@@ -1,37 +1,99 @@
-"""Ask the tables a question:  python -m jobs.sql --tables ./lakehouse 'SELECT count(*) FROM words'"""
+"""Ask the tables a question:  python -m jobs.sql --tables ./lakehouse 'SELECT * FROM languages'
+
+Without a question it prompts for them, or reads them from a file:  python -m jobs.sql --tables ./lakehouse < report.sql
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from pyspark.errors import AnalysisException, ParseException
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+if not __package__:  # spark-submit puts this folder on the path, not the project's root
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from jobs.cli import exit_with_reason
-from schemas.config import ConfigError
 from schemas.tables import ALL
 from transforms.spark import session
 from transforms.tables import Tables
+from transforms.views import first_line, keep_in_catalog, show_in_session, split_statements, views
 
 _SHOWN_ROWS = 1000
 _SHOWN_CHARS = 100
+_LEAVE = (r"\q", "quit", "exit", "quit;", "exit;")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="jobs.sql", description=__doc__)
+    parser = argparse.ArgumentParser(prog="jobs.sql", description=__doc__, epilog=f"tables and views: {_names()}")
     parser.add_argument("--tables", required=True, help="where the Delta tables are: a path or uri, or catalog.schema")
-    parser.add_argument("query", help="Spark SQL over recordings, segments, words, failures, runs and chunks")
+    parser.add_argument("--create-views", action="store_true", help="keep the views in the catalog and stop")
+    parser.add_argument("query", nargs="?", help="Spark SQL; without it a prompt")
     parser.add_argument("--verbose", action="store_true", help="let Spark talk")
     options = parser.parse_args(arguments)
     with exit_with_reason():
         spark = session(options.verbose)
         tables = Tables(spark, options.tables)
         tables.require()
-        for table in ALL:
-            tables.read(table).createOrReplaceTempView(table.name)
+        if options.create_views:
+            keep_in_catalog(tables)
+            return
+        for sentence in show_in_session(tables):
+            print(f"note: {sentence}", file=sys.stderr)
+        asked = typed() if options.query is None else [options.query]
+        if answer(spark, asked) and (options.query is not None or not sys.stdin.isatty()):
+            raise SystemExit(2)
+
+
+def typed() -> Iterator[str]:
+    """The statements of the standard input, each when its semicolon is there, until the end of it."""
+    at_terminal = sys.stdin.isatty()
+    if at_terminal:
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401  # gives input() its arrow keys and history
+        print(f"Tables and views: {_names()}.\nA semicolon ends a question; DESCRIBE words; shows columns; \\q leaves.")
+    text = ""
+    while True:
         try:
-            spark.sql(options.query).show(_SHOWN_ROWS, truncate=_SHOWN_CHARS)
-        except (AnalysisException, ParseException) as error:
-            raise ConfigError(str(error).strip().splitlines()[0]) from error
+            line = input(("...> " if text else "sql> ") if at_terminal else "")
+        except KeyboardInterrupt:  # gives up the question, not the prompt
+            text = ""
+            print()
+            continue
+        except EOFError:
+            if text:
+                yield f"{text};"
+            return
+        if not text and line.strip() in _LEAVE:
+            return
+        statements, text = split_statements(f"{text}{line}\n")
+        yield from statements
+        text = text if text.strip() else ""
+
+
+def answer(spark: SparkSession, questions: Iterable[str]) -> int:
+    """Prints what each question returns, or in a sentence what Spark has against it; returns how many failed."""
+    failed = 0
+    for question in questions:
+        for statement in split_statements(f"{question}\n;")[0] or [question]:
+            try:
+                rows = spark.sql(statement)
+                if rows.columns:
+                    rows.show(_SHOWN_ROWS, truncate=_SHOWN_CHARS)
+            except PySparkException as error:
+                failed += 1
+                print(f"error: {first_line(error)}", file=sys.stderr)
+            except KeyboardInterrupt:
+                print("given up", file=sys.stderr)
+    return failed
+
+
+def _names() -> str:
+    return ", ".join([table.name for table in ALL] + [view.name for view in views()])
 
 
 if __name__ == "__main__":

@@ -52,14 +52,14 @@ class Tables:
             if not self.exists(table):
                 self._remove_unfinished(table)
                 columns = ", ".join(
-                    f"`{name}` {from_arrow_type(arrow_type).simpleString()} COMMENT {_literal(comment)}"
+                    f"`{name}` {from_arrow_type(arrow_type).simpleString()} COMMENT {literal(comment)}"
                     for name, arrow_type, comment in table.columns
                 )
                 properties = ", ".join(f"'{key}' = '{value}'" for key, value in _PROPERTIES.items())
                 # SQL, since DeltaTable's own builder takes no name with a catalog in it.
                 self.spark.sql(
                     f"CREATE TABLE IF NOT EXISTS {self.identifier(table)} ({columns}) USING delta "
-                    f"COMMENT {_literal(table.comment)} TBLPROPERTIES ({properties})"
+                    f"COMMENT {literal(table.comment)} TBLPROPERTIES ({properties})"
                 )
 
     def require(self) -> None:
@@ -142,9 +142,9 @@ class Tables:
 
 
 def _in(column: str, values: Iterable[str]) -> str:
-    return f"{column} IN ({', '.join(map(_literal, sorted(set(values))))})"
+    return f"{column} IN ({', '.join(map(literal, sorted(set(values))))})"
 
 
-def _literal(value: str) -> str:
+def literal(value: str) -> str:
     """As a string in Spark's SQL."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,128 @@
+-- Views over the tables, for Spark SQL and DuckDB alike. `python -m jobs.sql --tables ROOT` makes them for its session,
+-- `--create-views` keeps them in a catalog. By hand: run this file where the names recordings, segments, words,
+-- failures and runs are known, as after `USE main.speech` in spark-sql.
+--
+-- To add one: a comment that says what a row is (it becomes the catalog's comment), one statement, an empty line.
+-- Use what both engines know: concat_ws and not ||, nullif before a division, CASE and not if(). Join on audio_id
+-- and run_key, so that a reader sees the old transcript or the new one, whole.
+
+-- A recording with its whole transcript. Of a call with a channel a speaker, text has a line a turn.
+CREATE OR REPLACE TEMPORARY VIEW transcripts AS
+SELECT
+  audio_id, uri, regexp_extract(uri, '([^/]+)$', 1) AS file,
+  language, language_source, text, word_count, confidence, flags,
+  duration_ms / 60000 AS minutes,
+  word_count / nullif(speech_ms / 60000, 0) AS words_per_minute,
+  engine, model, transcribed_at, metadata
+FROM recordings
+WHERE status = 'ok';
+
+-- A segment, as a subtitle would show it, with its recording's columns.
+CREATE OR REPLACE TEMPORARY VIEW spoken_segments AS
+SELECT
+  s.audio_id, r.uri, regexp_extract(r.uri, '([^/]+)$', 1) AS file,
+  s.segment_index, s.start_ms, s.end_ms, s.speaker, s.channel, s.text, s.language, s.confidence,
+  r.flags, r.transcribed_at, r.metadata
+FROM segments s
+JOIN recordings r ON s.audio_id = r.audio_id AND s.run_key = r.run_key;
+
+-- A word with its recording's columns.
+CREATE OR REPLACE TEMPORARY VIEW spoken_words AS
+SELECT
+  w.audio_id, r.uri, regexp_extract(r.uri, '([^/]+)$', 1) AS file,
+  w.word_index, w.word, w.start_ms, w.end_ms, w.estimated, w.confidence, w.speaker, w.channel,
+  w.segment_index, w.char_start, w.char_end, r.language, r.flags, r.transcribed_at, r.metadata
+FROM words w
+JOIN recordings r ON w.audio_id = r.audio_id AND w.run_key = r.run_key;
+
+-- A word with the seven that the same speaker says next, in lower case and without punctuation: WHERE phrase LIKE
+-- 'thank you%' finds where a phrase of up to eight words begins, whatever segments it spans. It reads all words;
+-- `python -m jobs.search` reads only those of the recordings that have the phrase, and knows accents too.
+CREATE OR REPLACE TEMPORARY VIEW phrases AS
+SELECT
+  w.audio_id, r.uri, regexp_extract(r.uri, '([^/]+)$', 1) AS file,
+  w.word_index, w.start_ms, w.end_ms, w.speaker, w.channel, w.segment_index, r.language,
+  translate(lower(concat_ws(
+    CASE WHEN r.language IN ('zh', 'yue', 'ja', 'th', 'lo', 'my', 'km', 'bo') THEN '' ELSE ' ' END,
+    w.word, lead(w.word, 1) OVER later, lead(w.word, 2) OVER later, lead(w.word, 3) OVER later,
+    lead(w.word, 4) OVER later, lead(w.word, 5) OVER later, lead(w.word, 6) OVER later, lead(w.word, 7) OVER later
+  )), '.,:;!?…"“”„«»()[]¡¿。、，！？；：「」『』', '') AS phrase
+FROM words w
+JOIN recordings r ON w.audio_id = r.audio_id AND w.run_key = r.run_key
+WINDOW later AS (PARTITION BY w.audio_id, w.run_key, w.channel ORDER BY w.word_index);
+
+-- A segment whose confidence is below 0.6, to listen to: the least certain first with ORDER BY confidence. Of its words,
+-- doubtful_words are below 0.5, and untimed_words could not be timed.
+CREATE OR REPLACE TEMPORARY VIEW review_queue AS
+SELECT
+  s.audio_id, r.uri, regexp_extract(r.uri, '([^/]+)$', 1) AS file,
+  s.segment_index, s.start_ms, s.end_ms, s.speaker, s.channel, s.text, s.language, s.confidence,
+  doubts.doubtful_words, doubts.untimed_words, r.flags, r.transcribed_at, r.metadata
+FROM segments s
+JOIN recordings r ON s.audio_id = r.audio_id AND s.run_key = r.run_key
+JOIN (
+  SELECT
+    audio_id, run_key, segment_index,
+    count(CASE WHEN confidence < 0.5 THEN 1 END) AS doubtful_words,
+    count(CASE WHEN start_ms IS NULL THEN 1 END) AS untimed_words
+  FROM words
+  GROUP BY audio_id, run_key, segment_index
+) doubts ON s.audio_id = doubts.audio_id AND s.run_key = doubts.run_key AND s.segment_index = doubts.segment_index
+WHERE s.confidence < 0.6;
+
+-- A flag of a recording, and what to do about it.
+CREATE OR REPLACE TEMPORARY VIEW flagged_recordings AS
+SELECT
+  r.audio_id, r.uri, regexp_extract(r.uri, '([^/]+)$', 1) AS file,
+  flags.flag, flags.advice, r.language, r.confidence, r.transcribed_at, r.metadata
+FROM recordings r
+JOIN (VALUES
+  ('repetition', 'the engine repeated itself: listen to where the text does'),
+  ('truncated', 'the engine stopped early: words may be missing'),
+  ('no_speech', 'something sounded like speech and no words were found: music, noise, or another language'),
+  ('low_confidence', 'see review_queue for the doubtful segments'),
+  ('language_mismatch', 'check the manifest''s language against what is spoken'),
+  ('unaligned', 'the text stands, but words have no times: no aligner knew the language or the words'),
+  ('duration_mismatch', 'the file''s header claims another length: see that it was copied whole'),
+  ('damaged', 'a part could not be decoded: fetch the file again'),
+  ('incomplete', 'a chunk failed: see open_failures'),
+  ('context_echo', 'only words of the given context were heard: take them for none'),
+  ('context_cut', 'the given context was too long: shorten it')
+) AS flags(flag, advice) ON array_contains(r.flags, flags.flag);
+
+-- What could not be done and still stands: a recording, or a chunk of one. What failed is in message, whether somebody
+-- must do something in advice.
+CREATE OR REPLACE TEMPORARY VIEW open_failures AS
+SELECT
+  f.audio_id, f.uri, regexp_extract(f.uri, '([^/]+)$', 1) AS file,
+  f.stage, f.kind, f.message,
+  CASE
+    WHEN f.transient THEN 'the next run tries again by itself'
+    ELSE 'mend the source, then run jobs.transcribe again; if it is as it was, with --reprocess failed'
+  END AS advice,
+  f.transient, f.attempts, f.chunk_index IS NULL AS whole_part, f.part_index, f.channel, f.chunk_index,
+  r.status, f.run_id, f.at, r.metadata
+FROM failures f
+LEFT JOIN recordings r ON f.audio_id = r.audio_id;
+
+-- A run of the job: hours of audio, hours it took, and how many times faster than listening that is.
+CREATE OR REPLACE TEMPORARY VIEW run_speed AS
+SELECT
+  run_id, status, started_at, recordings, failed, audio_hours, speech_hours, wall_seconds / 3600 AS wall_hours,
+  times_real_time, batch_fill, retries, stage_seconds, error
+FROM runs;
+
+-- A language: how much of it there is, how fast it is spoken, and how sure the engine is of it. confidence is the mean
+-- over recordings, weighted by their speech.
+CREATE OR REPLACE TEMPORARY VIEW languages AS
+SELECT
+  language,
+  count(*) AS recordings,
+  sum(duration_ms) / 3600000 AS audio_hours,
+  sum(speech_ms) / 3600000 AS speech_hours,
+  sum(word_count) AS words,
+  sum(word_count) / nullif(sum(speech_ms) / 60000, 0) AS words_per_minute,
+  sum(confidence * speech_ms) / nullif(sum(CASE WHEN confidence IS NOT NULL THEN speech_ms END), 0) AS confidence
+FROM recordings
+WHERE status = 'ok'
+GROUP BY language;
