@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
     with exit_with_reason():
         config = load_arguments_config(options)
         tables = Tables(session(options.verbose), options.tables)
-        tables.require()
+        tables.upgrade()
         takes = complete_takes(tables)
         publish(tables, takes, config)
         delete_stale(tables)

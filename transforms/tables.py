@@ -15,10 +15,11 @@ from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import from_arrow_type
+from pyspark.sql.types import StructField, StructType
 
 from schemas.config import ConfigError
-from schemas.tables import ALL, Table
+from schemas.tables import ALL, CHUNKS, Table
+from transforms.columns import declared, missing_columns
 
 Take = tuple[str, str]
 """(audio_id, run_key): one recording, transcribed in one way."""
@@ -29,6 +30,8 @@ _PROPERTIES = {
     "delta.enableDeletionVectors": "false",
     "delta.columnMapping.mode": "none",
 }
+_CHANGE_FEED = "delta.enableChangeDataFeed"
+"""On, so that jobs after this one can read only what is new. A table where somebody has turned it off stays so."""
 
 
 class Tables:
@@ -44,29 +47,85 @@ class Tables:
     def _path(self, table: Table) -> str:
         return f"{self.root.rstrip('/')}/{table.name}"
 
+    def _where(self, table: Table) -> str:
+        """The table in messages."""
+        return self.identifier(table) if self.in_catalog else self._path(table)
+
     def create(self) -> None:
-        """Makes the tables that are missing; makes no commit if all are there."""
+        """Makes the tables that are missing, and adds to those of an earlier version the columns and the property that
+        they lack; makes no commit if all are there.
+
+        Raises ConfigError for a table that is not ours.
+        """
         if self.in_catalog:
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.root}")
         for table in ALL:
-            if not self.exists(table):
+            if self.exists(table):
+                self._migrate(table)
+            else:
                 self._remove_unfinished(table)
-                columns = ", ".join(
-                    f"`{name}` {from_arrow_type(arrow_type).simpleString()} COMMENT {literal(comment)}"
-                    for name, arrow_type, comment in table.columns
-                )
-                properties = ", ".join(f"'{key}' = '{value}'" for key, value in _PROPERTIES.items())
-                # SQL, since DeltaTable's own builder takes no name with a catalog in it.
-                self.spark.sql(
-                    f"CREATE TABLE IF NOT EXISTS {self.identifier(table)} ({columns}) USING delta "
-                    f"COMMENT {literal(table.comment)} TBLPROPERTIES ({properties})"
-                )
+                self._check_free(table)
+                self._make(table)
+
+    def upgrade(self) -> None:
+        """As `create`, where there must be tables already: raises ConfigError if there are none."""
+        self._require(CHUNKS)
+        self.create()
 
     def require(self) -> None:
-        """Raises ConfigError if a table is missing."""
+        """For commands that only read: raises ConfigError if a table or a column is missing."""
+        self._require(CHUNKS)
         for table in ALL:
-            if not self.exists(table):
-                raise ConfigError(f"{self.root} has no table {table.name}; --tables is what jobs.transcribe wrote to")
+            self._require(table, f"add it with: python -m jobs.publish --tables {self.root}")
+            if missing := self._missing(table):
+                names = ", ".join(".".join(path) for path, _ in missing)
+                raise ConfigError(
+                    f"{table.name} in {self.root} is of an earlier version, without {names}; "
+                    f"add them with: python -m jobs.publish --tables {self.root}"
+                )
+
+    def _require(self, table: Table, advice: str = "--tables is what jobs.transcribe wrote to") -> None:
+        if not self.exists(table):
+            raise ConfigError(f"{self.root} has no table {table.name}; {advice}")
+
+    def _make(self, table: Table) -> None:
+        columns = ", ".join(_column((field.name,), field) for field in declared(table).fields)
+        properties = ", ".join(f"'{key}' = '{value}'" for key, value in {**_PROPERTIES, _CHANGE_FEED: "true"}.items())
+        # SQL, since DeltaTable's own builder takes no name with a catalog in it.
+        self.spark.sql(
+            f"CREATE TABLE IF NOT EXISTS {self.identifier(table)} ({columns}) USING delta "
+            f"COMMENT {literal(table.comment)} TBLPROPERTIES ({properties})"
+        )
+
+    def _migrate(self, table: Table) -> None:
+        alter = f"ALTER TABLE {self.identifier(table)}"
+        if missing := self._missing(table):
+            self.spark.sql(f"{alter} ADD COLUMNS ({', '.join(_column(path, field) for path, field in missing)})")
+        if _CHANGE_FEED not in {
+            row.key for row in self.spark.sql(f"SHOW TBLPROPERTIES {self.identifier(table)}").collect()
+        }:
+            self.spark.sql(f"{alter} SET TBLPROPERTIES ('{_CHANGE_FEED}' = 'true')")
+
+    def _missing(self, table: Table) -> list[tuple[tuple[str, ...], StructField]]:
+        if self.in_catalog:
+            try:
+                self._delta(table)
+            except AnalysisException as error:
+                raise ConfigError(
+                    f"{self._where(table)} is no Delta table; give another --tables, or rename it and run again"
+                ) from error
+        return missing_columns(table, self.read(table).schema, self._where(table))
+
+    def _check_free(self, table: Table) -> None:
+        """Raises ConfigError if something else lies where the table is to be made."""
+        if self.in_catalog:
+            return
+        filesystem, log = self._log(table)
+        folder = log.getParent()
+        if filesystem.exists(folder) and (filesystem.isFile(folder) or filesystem.listStatus(folder)):
+            raise ConfigError(
+                f"{self._where(table)} is no Delta table; give another --tables, or move it away and run again"
+            )
 
     def exists(self, table: Table) -> bool:
         if self.in_catalog:
@@ -99,16 +158,15 @@ class Tables:
 
     def append(self, table: Table, rows: DataFrame) -> None:
         """One commit. `rows` has the table's columns by name; nothing but `create` decides their types."""
-        rows.select(table.names).write.format("delta").mode("append").insertInto(self.identifier(table))
+        self._shaped(table, rows).write.format("delta").mode("append").insertInto(self.identifier(table))
 
     def replace(self, table: Table, rows: DataFrame, takes: Sequence[Take]) -> None:
         """Leaves exactly `rows` for the (audio_id, run_key) in `takes`, in one commit; a plain append if the table has
         none of them."""
-        rows = rows.select(table.names)
         audio_ids, run_keys = zip(*takes, strict=True)
         known = f"{_in('audio_id', audio_ids)} AND {_in('run_key', run_keys)}"
         if self.read(table).where(known).limit(1).count():
-            writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", known)
+            writer = self._shaped(table, rows).write.format("delta").mode("overwrite").option("replaceWhere", known)
             writer.saveAsTable(self.identifier(table)) if self.in_catalog else writer.save(self._path(table))
         else:
             self.append(table, rows)
@@ -125,7 +183,7 @@ class Tables:
         columns, by SQL over t and s."""
         on = " AND ".join(f"t.{name} <=> s.{name}" for name in key)
         values: dict[str, str | Column] = {**{name: f"s.{name}" for name in table.names}, **(update or {})}
-        merge = self._delta(table).alias("t").merge(rows.select(table.names).alias("s"), on)
+        merge = self._delta(table).alias("t").merge(self._shaped(table, rows).alias("s"), on)
         merge.whenMatchedUpdate(condition=only_if, set=values).whenNotMatchedInsertAll().execute()
 
     def delete_matching(self, table: Table, others: DataFrame, on: str) -> None:
@@ -135,6 +193,12 @@ class Tables:
         if target.join(others.alias("s"), F.expr(on), "left_semi").limit(1).count():
             self._delta(table).alias("t").merge(others.alias("s"), on).whenMatchedDelete().execute()
 
+    def _shaped(self, table: Table, rows: DataFrame) -> DataFrame:
+        """With the columns, and the fields of structs, in the table's own order, which another version may have begun:
+        an insert binds them by position. Columns of somebody else are null."""
+        fields = self.read(table).schema.fields
+        return rows.select(table.names).to(StructType([StructField(field.name, field.dataType) for field in fields]))
+
     def _delta(self, table: Table) -> DeltaTable:
         if self.in_catalog:
             return DeltaTable.forName(self.spark, self.identifier(table))
@@ -143,6 +207,12 @@ class Tables:
 
 def _in(column: str, values: Iterable[str]) -> str:
     return f"{column} IN ({', '.join(map(literal, sorted(set(values))))})"
+
+
+def _column(path: Sequence[str], field: StructField) -> str:
+    """As CREATE TABLE and ALTER TABLE want it."""
+    comment = f" COMMENT {literal(field.metadata['comment'])}" if "comment" in field.metadata else ""
+    return f"{'.'.join(f'`{name}`' for name in path)} {field.dataType.simpleString()}{comment}"
 
 
 def literal(value: str) -> str:

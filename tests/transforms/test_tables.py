@@ -54,7 +54,9 @@ def test_creating_again_makes_no_commit_and_the_schema_is_the_declared_one(table
         assert [field.name for field in fields] == table.names
         assert all(field.metadata["comment"] for field in fields)
         detail = tables.spark.sql(f"DESCRIBE DETAIL {tables.identifier(table)}").collect()[0]
-        assert (detail.description, detail.minReaderVersion, detail.minWriterVersion) == (table.comment, 1, 2)
+        # Reader version 1: all readers of Delta open it; the feed asks something of writers only.
+        assert (detail.description, detail.minReaderVersion, detail.minWriterVersion) == (table.comment, 1, 7)
+        assert set(detail.tableFeatures) == {"appendOnly", "invariants", "changeDataFeed"}
 
 
 def test_replace_leaves_exactly_the_given_rows_for_its_takes(tables: Tables) -> None:

@@ -1,0 +1,73 @@
+"""What an existing table lacks of the columns that schemas/tables.py declares: later versions only add columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.types import ArrayType, DataType, MapType, StructField, StructType
+
+from schemas.config import ConfigError
+from schemas.tables import Table
+
+
+def declared(table: Table) -> StructType:
+    """The table's columns as Spark's, with their comments."""
+    fields = from_arrow_schema(table.arrow).fields
+    comments = [comment for _, _, comment in table.columns]
+    return StructType(
+        [
+            StructField(field.name, field.dataType, True, {"comment": comment})
+            for field, comment in zip(fields, comments, strict=True)
+        ]
+    )
+
+
+def missing_columns(table: Table, found: StructType, where: str) -> list[tuple[tuple[str, ...], StructField]]:
+    """The declared columns and fields of structs that a table with the schema `found` lacks, in order, each with its
+    path as ALTER TABLE wants it, as in ('words', 'element', 'confidence').
+
+    Columns that are not ours may stay, if they can be null. Raises ConfigError, naming the table at `where`, for one
+    that has its key or a type otherwise, or a column that only somebody else can fill.
+    """
+    advice = f"give another --tables, or move {where} away and run again"
+    names = {field.name.lower() for field in found.fields}
+    for name in table.key:
+        if name not in names:
+            raise ConfigError(
+                f"{where} is no table {table.name} of Lakescribe: it lacks the key column {name}; {advice}"
+            )
+    required = [field.name for field in found.fields if not field.nullable and field.name not in table.names]
+    if required:
+        raise ConfigError(f"{where} has the column {required[0]}, which must not be null and is unknown here; {advice}")
+    missing = []
+    for path, wanted, other in _differences((), declared(table), found):
+        if other is not None:
+            raise ConfigError(
+                f"{where}: column {'.'.join(path)} is {other.simpleString()}, and this version writes "
+                f"{wanted.dataType.simpleString()}; {advice}"
+            )
+        missing.append((path, wanted))
+    return missing
+
+
+def _differences(
+    path: tuple[str, ...], wanted: DataType, found: DataType
+) -> Iterator[tuple[tuple[str, ...], StructField, DataType | None]]:
+    """(path, the declared field, its type in the table, None if it is missing) of all that is not as declared. Names
+    are told apart as Spark does, whatever their case."""
+    if isinstance(wanted, StructType) and isinstance(found, StructType):
+        there = {field.name.lower(): field for field in found.fields}
+        for field in wanted.fields:
+            other = there.get(field.name.lower())
+            if other is None:
+                yield (*path, field.name), field, None
+            else:
+                yield from _differences((*path, field.name), field.dataType, other.dataType)
+    elif isinstance(wanted, ArrayType) and isinstance(found, ArrayType):
+        yield from _differences((*path, "element"), wanted.elementType, found.elementType)
+    elif isinstance(wanted, MapType) and isinstance(found, MapType):
+        yield from _differences((*path, "key"), wanted.keyType, found.keyType)
+        yield from _differences((*path, "value"), wanted.valueType, found.valueType)
+    elif wanted != found:
+        yield path, StructField(path[-1], wanted), found
