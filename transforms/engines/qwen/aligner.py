@@ -108,23 +108,20 @@ class QwenAligner:
     def _run(
         self, requests: Sequence[AlignmentRequest], tokens: Sequence[list[str]]
     ) -> list[list[tuple[float, float]]]:
-        import torch
-
         network = self._network
-        with torch.inference_mode():
-            features = [shared_log_mel(request.samples, network.mel_filters) for request in requests]
-            encoded = network.encode(features)
-            prompts = [self._prompt(words, len(audio)) for words, audio in zip(tokens, encoded, strict=True)]
-            rows = [network.embed(ids, audio) for ids, audio in zip(prompts, encoded, strict=True)]
-            embeddings, mask = network.padded(rows)
-            hidden = network.hidden(embeddings, mask)
-            longest = hidden.shape[1]
-            found = []
-            for row, ids in zip(hidden, prompts, strict=True):
-                places = [longest - len(ids) + at for at, token in enumerate(ids) if token == self._timestamp]
-                classes = network.thinker.lm_head(row[places]).argmax(dim=-1).tolist()
-                values = [index * self._grid_ms for index in classes]
-                found.append(list(zip(values[::2], values[1::2], strict=True)))
+        features = [shared_log_mel(request.samples, network.mel_filters) for request in requests]
+        encoded = network.encode(features)
+        prompts = [self._prompt(words, len(audio)) for words, audio in zip(tokens, encoded, strict=True)]
+        rows = [network.embed(ids, audio) for ids, audio in zip(prompts, encoded, strict=True)]
+        embeddings, mask = network.padded(rows)
+        hidden = network.hidden(embeddings, mask)
+        longest = hidden.shape[1]
+        found = []
+        for row, ids in zip(hidden, prompts, strict=True):
+            places = [longest - len(ids) + at for at, token in enumerate(ids) if token == self._timestamp]
+            classes = network.thinker.lm_head(row[places]).argmax(dim=-1).tolist()
+            values = [index * self._grid_ms for index in classes]
+            found.append(list(zip(values[::2], values[1::2], strict=True)))
         for times, words in zip(found, tokens, strict=True):
             check_counts("Qwen3-ForcedAligner", len(words), len(times))
         return found

@@ -70,7 +70,6 @@ class _RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
 
-@torch.inference_mode()
 def greedy(network: Network, prompts: Sequence[Prompt], end_ids: Collection[int]) -> list[Generated]:
     """The most probable token at each step; one result a prompt, in order."""
     results = [Generated() for _ in prompts]
@@ -101,7 +100,6 @@ def greedy(network: Network, prompts: Sequence[Prompt], end_ids: Collection[int]
         embeddings = network.thinker.get_input_embeddings()(tokens[:, None])
 
 
-@torch.inference_mode()
 def beam(network: Network, prompt: Prompt, end_ids: Collection[int], width: int) -> list[Generated]:
     """The `width` best answers that a beam of that width finds, best first by their mean log-probability a token."""
     embeddings, mask = network.padded([network.embed(prompt.ids, prompt.audio)])

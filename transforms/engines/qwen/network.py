@@ -47,7 +47,8 @@ class Network:
             folder, dtype=getattr(torch, dtype), attn_implementation=attention, local_files_only=True
         )
         self.config: Any = model.config
-        self.thinker: Any = model.thinker.to(self.device).eval()
+        # Nothing is trained here: what each layer would keep for that is gigabytes a batch.
+        self.thinker: Any = model.thinker.to(self.device).eval().requires_grad_(False)
         self.dtype: torch.dtype = self.thinker.lm_head.weight.dtype
         if attention != "flash_attention_2":  # which does right and fast what SDPA needs to be told
             self.thinker.audio_tower.config._attn_implementation = WINDOWED
