@@ -25,8 +25,10 @@ def operations(root: Path, table: str) -> list[str]:
 
 
 def rows(root: Path, table: str, at: int | None = None) -> list[dict[str, Any]]:
-    """All rows after commit number `at` (None: the last one), in no order."""
+    """All rows after commit number `at` (None: the last one), in no order. Files may hold columns that are not the
+    table's, of the change data feed, and lack some that came later."""
     live: dict[str, None] = {}
+    names: list[str] = []
     for path in _commits(root, table):
         if at is not None and int(path.stem) > at:
             break
@@ -36,8 +38,11 @@ def rows(root: Path, table: str, at: int | None = None) -> list[dict[str, Any]]:
                 live[action["add"]["path"]] = None
             elif "remove" in action:
                 live.pop(action["remove"]["path"], None)
+            elif "metaData" in action:
+                names = [column["name"] for column in json.loads(action["metaData"]["schemaString"])["fields"]]
     files = [root / table / unquote(name) for name in live]
-    return [row for file in files for row in pq.ParquetFile(file).read().to_pylist(maps_as_pydicts="lossy")]
+    read = [row for file in files for row in pq.ParquetFile(file).read().to_pylist(maps_as_pydicts="lossy")]
+    return [{name: row.get(name) for name in names} for row in read]
 
 
 def contents(root: Path, table: str, without: frozenset[str] = RUN_COLUMNS) -> list[str]:
