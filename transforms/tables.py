@@ -44,11 +44,11 @@ class Tables:
     def _path(self, table: Table) -> str:
         return f"{self.root.rstrip('/')}/{table.name}"
 
-    def create(self) -> None:
-        """Makes the tables that are missing; makes no commit if all are there."""
+    def create(self, tables: Iterable[Table] = ALL) -> None:
+        """Makes those of `tables` that are missing; makes no commit if all are there."""
         if self.in_catalog:
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.root}")
-        for table in ALL:
+        for table in tables:
             if not self.exists(table):
                 self._remove_unfinished(table)
                 columns = ", ".join(
