@@ -51,31 +51,44 @@ def evaluate(tables: Tables, references: DataFrame, source: str) -> Evaluated:
     shown = tables.read(RECORDINGS)
     references = references.withColumn("references", F.count("*").over(Window.partitionBy("audio_id"))).persist()
     try:
-        total = references.count()
-        unknown = references.join(shown, "audio_id", "left_anti").count()
-        if total == unknown:
+        known = references.join(shown.select("audio_id", F.lit(True).alias("known")), "audio_id", "left")
+        counts = known.agg(
+            F.count("*").alias("all"),
+            F.count("known").alias("known"),
+            F.count_distinct(F.when(F.col("known"), F.col("audio_id"))).alias("recordings"),
+        ).collect()[0]
+        unknown = counts.all - counts.known
+        if not counts.known:
             reason = _NO_REFERENCE.format(root=tables.root, source=source)
-            raise ConfigError(f"{reason} ({total} references name other recordings)" if total else reason)
+            raise ConfigError(f"{reason} ({unknown} references name other recordings)" if unknown else reason)
         tables.create((EVALUATIONS,))
-        pairs = _pairs(tables, references)
-        tasks = max(tables.spark.sparkContext.defaultParallelism, total // _ROWS_A_TASK)
         limit_arrow_batches(tables.spark)
-        scored = pairs.repartition(min(tasks, total)).mapInArrow(
-            _scorer(source, now), from_arrow_schema(EVALUATIONS.arrow)
-        )
-        scored = scored.persist(StorageLevel.MEMORY_AND_DISK)
-        try:
-            tables.upsert(EVALUATIONS, scored, EVALUATIONS.key)
-            rows = scored.count()
-        finally:
-            scored.unpersist()
-        replaced = shown.select("audio_id", "run_key", F.lit(source).alias("source"), F.lit(now).alias("now"))
-        same = "t.audio_id = s.audio_id AND t.run_key = s.run_key AND t.reference_source = s.source"
-        tables.delete_matching(EVALUATIONS, replaced, f"{same} AND t.evaluated_at < s.now")
-        without = shown.join(references, "audio_id", "left_anti").count()
-        return Evaluated(rows, unknown, total - unknown - rows, without)
+        tasks = max(tables.spark.sparkContext.defaultParallelism, counts.known // _ROWS_A_TASK)
+        pairs = _pairs(tables, references).repartition(min(tasks, counts.known))
+        scored = pairs.mapInArrow(_scorer(source, now), from_arrow_schema(EVALUATIONS.arrow))
+        rows = _write(tables, scored, source, now)
+        return Evaluated(rows, unknown, counts.known - rows, shown.count() - counts.recordings)
     finally:
         references.unpersist()
+
+
+def _write(tables: Tables, scored: DataFrame, source: str, now: datetime.datetime) -> int:
+    """Leaves exactly `scored` for the transcripts that recordings shows and this source; returns how many rows."""
+    scored = scored.persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        if not tables.read(EVALUATIONS).where(F.col("reference_source") == source).limit(1).count():
+            tables.append(EVALUATIONS, scored)
+            return scored.count()
+        tables.upsert(EVALUATIONS, scored, EVALUATIONS.key)
+        written = scored.count()
+    finally:
+        scored.unpersist()
+    before = tables.read(RECORDINGS).select(
+        "audio_id", "run_key", F.lit(source).alias("source"), F.lit(now).alias("now")
+    )
+    same = "t.audio_id = s.audio_id AND t.run_key = s.run_key AND t.reference_source = s.source"
+    tables.delete_matching(EVALUATIONS, before, f"{same} AND t.evaluated_at < s.now")
+    return written
 
 
 def _pairs(tables: Tables, references: DataFrame) -> DataFrame:
