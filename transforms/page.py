@@ -8,6 +8,7 @@ library's SVG has fixed colours and sizes. Jinja escapes all that comes from tab
 from __future__ import annotations
 
 import datetime
+import importlib.resources
 import importlib.util
 import os
 import tempfile
@@ -54,10 +55,12 @@ class Price:
 
 @dataclass(frozen=True)
 class Bar:
-    """`height` and `mark` are 0 to 1; `mark` is where the bar should end."""
+    """`text` is short enough to stand on the bar, `exact` is for the table; `height` and `mark`, where the bar should
+    end, are 0 to 1."""
 
     label: str
     text: str
+    exact: str
     height: float
     mark: float | None = None
 
@@ -72,7 +75,10 @@ def render(facts: Facts, root: str, run_id: str | None, price: Price | None, now
     environment.filters |= {
         "count": lambda value: "–" if value is None else f"{value:,.0f}",
         "share": lambda value: "–" if value is None else f"{100 * value:.1f} %",
+        "big": lambda value: "–" if value is None else short(value) if value >= 10_000_000 else f"{value:,}",
         "hours": hours,
+        "took": lambda value: hours(None if value is None else value / 3600),
+        "speed": lambda value: "–" if value is None else f"{value:,.0f}×" if value >= 100 else f"{value:.1f}×",
         "duration": duration,
         "money": lambda value: "–" if value is None else f"{value:,.2f}",
         "number": lambda value: "–" if value is None else f"{value:,.2f}",
@@ -126,10 +132,8 @@ def _told(out: Path) -> Iterator[None]:
 
 
 def _template() -> str:
-    """Through the loader, since on a cluster this file lies in a zip."""
-    loader = __spec__.loader
-    path = Path(__file__).with_name("report.html")
-    return loader.get_data(str(path)).decode()  # type: ignore[union-attr,no-any-return]
+    """As a resource of the package, since on a cluster it lies in a zip."""
+    return importlib.resources.files("transforms").joinpath("report.html").read_text(encoding="utf-8")
 
 
 def cost(work: Row, price: Price) -> Row:
@@ -163,14 +167,15 @@ def confidence_bars(bins: Sequence[Row]) -> list[Bar]:
 
 def length_bars(bins: Sequence[Row]) -> list[Bar]:
     names = [f"{s} s" if s < 60 else f"{s // 60} min" if s < 3600 else f"{s // 3600} h" for s in LENGTHS_S]
-    return _bars([*(f"< {name}" for name in names), f"≥ {names[-1]}"], bins)
+    return _bars([*names, "longer"], bins)
 
 
 def _bars(labels: Sequence[str], bins: Sequence[Row]) -> list[Bar]:
     """One bar a label, the tallest as high as can be."""
     counts = {found["bin"]: found["recordings"] for found in bins}
     most = max(counts.values(), default=1)
-    return [Bar(label, f"{counts.get(index, 0):,}", counts.get(index, 0) / most) for index, label in enumerate(labels)]
+    found = [(label, counts.get(index, 0)) for index, label in enumerate(labels)]
+    return [Bar(label, short(count), f"{count:,}", count / most) for label, count in found]
 
 
 def reliability_bars(bins: Sequence[Row]) -> list[Bar]:
@@ -181,10 +186,10 @@ def reliability_bars(bins: Sequence[Row]) -> list[Bar]:
         found = by_bin.get(index)
         label = f"{index / BINS:.1f}"
         if found is None:
-            bars.append(Bar(label, "", 0.0))
+            bars.append(Bar(label, "", "", 0.0))
         else:
             right, confidence = (found[name] / found["words"] for name in ("right", "confidence_sum"))
-            bars.append(Bar(label, f"{100 * right:.0f}", right, confidence))
+            bars.append(Bar(label, f"{100 * right:.0f}", f"{100 * right:.1f}", right, confidence))
     return bars
 
 
@@ -200,8 +205,16 @@ def snippet(text: str | None) -> str:
     return "" if text is None else text if len(text) <= TEXT_CHARS else text[:TEXT_CHARS].rstrip() + " …"
 
 
+def short(count: int) -> str:
+    """At most four characters: 1370 is '1.4k'."""
+    for size, sign in ((1_000_000, "M"), (1_000, "k")):
+        if count >= size:
+            return f"{count / size:.1f}{sign}" if count < 10 * size else f"{count / size:.0f}{sign}"
+    return str(count)
+
+
 def hours(value: float | None) -> str:
-    """An amount of audio: '12 s', '6.2 min', '1,204 h'."""
+    """An amount of audio or time: '12 s', '6.2 min', '1,204 h'."""
     if value is None:
         return "–"
     seconds = value * 3600

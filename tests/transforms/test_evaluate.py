@@ -93,6 +93,7 @@ def test_each_word_knows_its_tokens_though_normalization_joins_splits_and_drops_
     spans = spans_of(timed(text), tokens, normal.tokens)
     shown = [None if span is None else tokens[slice(*span)] for span in spans]
     assert shown == [None, ["i"], ["will", "not"], ["pay"], ["$21"], ["$21"], ["$21"], None, ["okay"]]
+    assert spans_of(timed("it is twenty one"), ["it", "is", "21"], normal.tokens) == [(0, 1), (1, 2), (2, 3), (2, 3)]
 
 
 def test_a_word_is_right_if_all_its_tokens_are() -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import datetime
 import html.parser
+import os
 import re
 import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +19,19 @@ from typing import Any
 import pytest
 
 from schemas.config import ConfigError
-from transforms.page import FLAG_REASONS, Price, check_writable, cost, duration, hours, render, waiting, write_page
+from tests.lake import ROOT
+from transforms.page import (
+    FLAG_REASONS,
+    Price,
+    check_writable,
+    cost,
+    duration,
+    hours,
+    render,
+    short,
+    waiting,
+    write_page,
+)
 from transforms.report import Facts
 
 NOW = datetime.datetime(2026, 3, 4, 5, 6, tzinfo=datetime.UTC)
@@ -155,12 +170,14 @@ def test_it_says_what_the_tables_say() -> None:
     for said in (
         "250,000",
         "20,800 h",
-        "141,000,000",
+        "141M",
         "0.91",
         "1,203 to listen to",
         "41 failed",
         "17.6 % of its time",
-        "1970.5",
+        "1,970×",
+        "5.8 h",
+        "27k",
     ):
         assert said in text, said
     assert "84.44 GPU-hours (8 GPUs" in text and "211.11" in text and "0.01 an hour of audio" in text
@@ -229,6 +246,17 @@ def test_amounts_are_told_in_the_unit_that_suits_them() -> None:
     assert [duration(value) for value in (None, 900, 187_000, 3_725_000)] == ["–", "0:00", "3:07", "1:02:05"]
 
 
+def test_counts_on_bars_are_short() -> None:
+    assert [short(n) for n in (0, 999, 1_000, 1_370, 27_225, 141_000_000)] == [
+        "0",
+        "999",
+        "1.0k",
+        "1.4k",
+        "27k",
+        "141M",
+    ]
+
+
 def test_every_flag_of_the_tables_has_words() -> None:
     from schemas.tables import FLAGS_COMMENT
 
@@ -258,6 +286,20 @@ def test_a_full_disk_leaves_the_page_that_was_there(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert out.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_the_template_travels_in_the_zip(tmp_path: Path) -> None:
+    archive = tmp_path / "lakescribe.zip"
+    subprocess.run([sys.executable, ROOT / "conf" / "setup" / "make_zip.py", archive], check=True, capture_output=True)
+    script = "import transforms.page as page; print(page.__file__); print(len(page._template()))"
+    environment = {**os.environ, "PYTHONPATH": str(archive)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [
+        f"{archive}/transforms/page.py",
+        str(len((ROOT / "transforms" / "report.html").read_text(encoding="utf-8"))),
+    ]
 
 
 @pytest.fixture(scope="module")
