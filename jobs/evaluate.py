@@ -123,9 +123,11 @@ def _bin(found: Mapping[str, Any]) -> list[str]:
 def _show_worst(row: Mapping[str, Any]) -> None:
     part = "".join(f", {name} {row[name]}" for name in ("channel", "speaker") if row[name] is not None)
     name = Path(row["uri"] or row["audio_id"]).name
-    print(f"\n{name}{part}: {row['errors']} errors in {row['words']} {row['unit']}s")
+    errors = f"{row['errors']} error{'' if row['errors'] == 1 else 's'}"
+    print(f"\n{name}{part}: {errors} in {row['words']} {row['unit']}s")
     pieces = difference(row["alignment"], row["unit"])
-    print("  " + " ".join(_MARKS[kind].format(text) for kind, text in pieces))
+    gap = " " if row["unit"] == "word" else ""
+    print("  " + gap.join(_MARKS[kind].format(text) for kind, text in pieces))
 
 
 if __name__ == "__main__":

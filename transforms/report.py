@@ -31,7 +31,7 @@ _SHOWN_OF_RUNS = (
 )
 _IS_DOUBTFUL = f"status <> 'failed' AND (size(flags) > 0 OR coalesce(confidence < {DOUBTFUL}, false))"
 _LENGTH_BIN = " + ".join(f"int(duration_ms >= {seconds * 1000})" for seconds in LENGTHS_S)
-_CONFIDENCE_BIN = f"least(int(confidence * {BINS}), {BINS - 1})"
+_CONFIDENCE_BIN = f"int(confidence * {BINS}) - int(confidence >= 1)"
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,7 @@ def test_the_command_prints_rates_times_calibration_and_differences(
     assert "Word starts: median 30 ms off, 90 % within 30 ms; 100.0% within 50 ms" in out
     assert "Word ends: median 80 ms off, 90 % within 80 ms; 0.0% within 50 ms, 100.0% within 100 ms" in out
     assert "expected calibration error 0.050" in out
-    assert "a.wav: 1 errors in 4 words\n  the quick [-brown-] {+crown+} fox" in out
+    assert "a.wav: 1 error in 4 words\n  the quick [-brown-] {+crown+} fox" in out
     assert "4 references compared, 2 recordings have no reference" in err
     assert [row["reference_source"] for row in lake.rows("evaluations")] == ["metadata.reference"] * 4
 

@@ -217,7 +217,7 @@ def test_every_plot_has_a_name_or_is_hidden_and_its_numbers_stand_in_a_table() -
 
 def test_one_failed_recording_makes_a_page_too() -> None:
     text = Outline(page(empty_facts(), price=None)).text
-    assert "1 failed" in text and "Nothing failed." in text and "None" not in text and "nan" not in text
+    assert "1 failed" in text and "Nothing could be decoded." in text and "None" not in text and "nan" not in text
     assert "--price-per-gpu-hour" in text and "Error rates" not in text
 
 
