@@ -1,4 +1,5 @@
-"""What the commands share: the configuration's arguments, and errors told as one sentence."""
+"""What the commands share: the configuration's arguments, and errors told as one sentence, tables
+for the terminal."""
 
 from __future__ import annotations
 
@@ -35,3 +36,12 @@ def exit_with_reason() -> Iterator[None]:
     except (ConfigError, ManifestError, NoJava, RecordingError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Columns padded to their widest cell."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = [header, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from pyspark.sql import functions as F
 
-from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_config
+from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_config, table
 from schemas.tables import FAILURES, RECORDINGS
 from transforms.job import RunSummary, transcribe
 from transforms.listing import list_recordings
@@ -78,15 +78,6 @@ def _shown(row: Any) -> list[str]:
     text = " ".join((row.text or "").split())
     shown = text if len(text) <= _TEXT_CHARS else text[: _TEXT_CHARS - 1] + "…"
     return [Path(row.uri).name, row.status, length, str(row.word_count or ""), confidence, row.language or "", shown]
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """Columns padded to their widest cell."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = [header, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from transforms.plan import (
 from transforms.progress import ProgressDisplay, TaskReports
 from transforms.publish import delete_stale, publish
 from transforms.recognize import TaskReport, TaskSpec, closing_row, recognize_partition, works_of
+from transforms.spark import limit_arrow_batches
 from transforms.tables import Tables, Take
 
 _PACKAGES = (
@@ -58,8 +59,6 @@ _WORKER_DIED = "Python worker exited unexpectedly"
 """What Spark says when a worker was killed or crashed in native code; it has tried the task four times by then."""
 _MAX_CRASHED = 3
 """More crashing recordings than this in one run are the machine's fault, not theirs."""
-_BYTES_PER_ARROW_BATCH = 32 << 20
-"""So that a manifest that brings its recordings as bytes streams into a task, instead of arriving whole."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def transcribe(
     on from there.
     """
     spec = _spec(config)
-    spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(_BYTES_PER_ARROW_BATCH))
+    limit_arrow_batches(spark)
     manifest = read_manifest(spark, manifest_path, config)
     tables = Tables(spark, root)
     tables.create()

@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 
 LOCAL_CONF = Path(__file__).resolve().parent.parent / "conf" / "spark-local.conf"
 _MIN_JAVA = 17
+_BYTES_PER_ARROW_BATCH = 32 << 20
 
 
 class NoJava(RuntimeError):
@@ -78,3 +79,8 @@ def check_java() -> None:
         raise NoJava(
             f"Spark needs Java {_MIN_JAVA} or newer and {java} is {text.splitlines()[0] if text else 'none'}; {install}"
         )
+
+
+def limit_arrow_batches(spark: SparkSession) -> None:
+    """So that rows of any size (a recording's bytes, all its words) stream into a task, instead of arriving whole."""
+    spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(_BYTES_PER_ARROW_BATCH))

@@ -1,0 +1,134 @@
+"""Error rates against what was really said:  python -m jobs.evaluate --tables ./lakehouse --references truth.tsv"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from jobs.cli import exit_with_reason, table
+from schemas.tables import RECORDINGS
+from transforms.evaluate import BINS, calibration_error, difference
+from transforms.evaluations import (
+    Evaluated,
+    confidence_bins,
+    current,
+    default_groups,
+    error_rates,
+    evaluate,
+    group_column,
+    time_errors,
+    worst,
+)
+from transforms.normalize import check_packages
+from transforms.references import find_references
+from transforms.spark import session
+from transforms.tables import Tables
+
+_SHOWN_GROUPS = 40
+_MARKS = {"equal": "{}", "delete": "[-{}-]", "insert": "{{+{}+}}"}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="jobs.evaluate", description=__doc__)
+    parser.add_argument("--tables", required=True, help="where the Delta tables are: a path or uri, or catalog.schema")
+    parser.add_argument(
+        "--references",
+        metavar="FILE",
+        help="TSV, CSV, JSONL or Parquet with audio_id or uri, and reference; language, channel, speaker if you like; "
+        "without it, the manifest's column reference counts",
+    )
+    parser.add_argument(
+        "--reference-words",
+        metavar="FILE",
+        help="the same with word, start_ms, end_ms instead: for errors of word times",
+    )
+    parser.add_argument("--against", metavar="OTHER_TABLES", help="take the transcripts of other tables for the truth")
+    parser.add_argument(
+        "--by",
+        metavar="COLUMN,…",
+        help="sums by these columns: language, channel, speaker, status, model, metadata.accent, …; "
+        "by default language, and channel and speaker where references have them",
+    )
+    parser.add_argument("--worst", type=int, default=5, metavar="N", help="recordings to show with their differences")
+    parser.add_argument("--verbose", action="store_true", help="let Spark talk")
+    options = parser.parse_args(arguments)
+    if options.against and (options.references or options.reference_words):
+        parser.error("--against brings texts and times: give it or files, not both")
+    with exit_with_reason():
+        check_packages()
+        tables = Tables(session(options.verbose), options.tables)
+        tables.require()
+        by = options.by.split(",") if options.by else None
+        for name in by or ():
+            group_column(tables.read(RECORDINGS), name)
+        source, references = find_references(tables, options.references, options.reference_words, options.against)
+        done = evaluate(tables, references, source)
+        rows = current(tables, source).persist()
+        show(rows, by or default_groups(rows), options.worst)
+    print(f"\n{options.tables}: {told(done)}, against {source}, in the table evaluations", file=sys.stderr)
+
+
+def told(done: Evaluated) -> str:
+    counts = [
+        (done.rows, "references compared"),
+        (done.unknown, "of recordings that are not in the tables"),
+        (done.mixed, "of one channel or speaker left out, since the recording was transcribed as a mix"),
+        (done.without, "recordings have no reference"),
+    ]
+    return ", ".join(f"{count} {text}" for index, (count, text) in enumerate(counts) if count or not index)
+
+
+def show(rows: DataFrame, by: Sequence[str], most: int) -> None:
+    """Prints rates, word times, calibration, and the recordings that were read worst."""
+    header = ["", "recordings", "failed", "words", "WER", "CER", "subst.", "deleted", "inserted"]
+    lines = [_rates("all", found) for found in error_rates(rows)]
+    for name in by:
+        groups = error_rates(rows, group_column(rows, name))
+        lines += [_rates(f"{name} {found['value'] or 'not known'}", found) for found in groups[:_SHOWN_GROUPS]]
+        if len(groups) > _SHOWN_GROUPS:
+            lines.append([f"{name}: {len(groups) - _SHOWN_GROUPS} more"] + [""] * (len(header) - 1))
+    print(table(header, lines))
+    print("\nCompared after normalization, sums of errors over sums of words; a failed recording is all deletions:")
+    for row in error_rates(rows, group_column(rows, "normalization")):
+        print(f"  {row['value']}: {row['recordings']} recordings")
+    for edge in time_errors(rows):
+        print(
+            f"\nWord {edge['edge']}s: median {edge['median_ms']:.0f} ms off, 90 % within {edge['p90_ms']:.0f} ms; "
+            f"{edge['within_50']:.1%} within 50 ms, {edge['within_100']:.1%} within 100 ms ({edge['words']:,} words)"
+        )
+    bins = confidence_bins(rows)
+    if bins:
+        print(f"\nConfidence: expected calibration error {calibration_error(bins):.3f} (0 is perfect)\n")
+        print(table(["confidence", "words", "right"], [_bin(found) for found in bins]))
+    for row in worst(rows, most):
+        _show_worst(row)
+
+
+def _rates(label: str, row: Mapping[str, Any]) -> list[str]:
+    rates = ["–" if row[rate] is None else f"{row[rate]:.1%}" for rate in ("wer", "cer")]
+    counts = [f"{row[name]:,}" for name in ("substitutions", "deletions", "insertions")]
+    return [label, f"{row['recordings']:,}", f"{row['failed']:,}", f"{row['words']:,}", *rates, *counts]
+
+
+def _bin(found: Mapping[str, Any]) -> list[str]:
+    edges = f"{found['bin'] / BINS:.1f} to {(found['bin'] + 1) / BINS:.1f}"
+    return [edges, f"{found['words']:,}", f"{found['right'] / found['words']:.1%}"]
+
+
+def _show_worst(row: Mapping[str, Any]) -> None:
+    part = "".join(f", {name} {row[name]}" for name in ("channel", "speaker") if row[name] is not None)
+    name = Path(row["uri"] or row["audio_id"]).name
+    errors = f"{row['errors']} error{'' if row['errors'] == 1 else 's'}"
+    print(f"\n{name}{part}: {errors} in {row['words']} {row['unit']}s")
+    pieces = difference(row["alignment"], row["unit"])
+    gap = " " if row["unit"] == "word" else ""
+    print("  " + gap.join(_MARKS[kind].format(text) for kind, text in pieces))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Texts as the Open ASR leaderboard compares them: Whisper's normalization, so that only a word that was heard wrongly
+counts as an error, not its spelling, its capitals or its comma."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from schemas.config import ConfigError
+
+_PACKAGES = ("rapidfuzz", "whisper_normalizer")
+_WITHOUT_SPACES = frozenset("zh yue ja th lo my km".split())
+"""Languages written without spaces between words, which the Whisper paper counts in characters (appendix C); Cantonese
+and Khmer are written so, too."""
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """`name` says what is done to a text, with the version of the package that does it; `unit` what a token is: word or
+    character."""
+
+    name: str
+    unit: str
+    clean: Callable[[str], str]
+
+    def tokens(self, text: str) -> list[str]:
+        """What is compared one by one."""
+        words = self.clean(text).split()
+        return words if self.unit == "word" else list("".join(words))
+
+    def joined(self, tokens: list[str]) -> str:
+        return (" " if self.unit == "word" else "").join(tokens)
+
+
+def check_packages() -> None:
+    """Raises ConfigError, with what to install, before anything has run."""
+    if missing := [package for package in _PACKAGES if importlib.util.find_spec(package) is None]:
+        raise ConfigError(f"evaluation needs {' and '.join(missing)}: pip install 'lakescribe[evaluate]'")
+
+
+@functools.cache
+def normalizer(language: str | None) -> Normalizer:
+    """English has number words, contractions and spelling to unify. Others lose case and punctuation only, and keep
+    their combining marks: without its vowel signs Hindi would fall into pieces (the leaderboard's own drops them)."""
+    from whisper_normalizer.basic import BasicTextNormalizer
+    from whisper_normalizer.english import EnglishTextNormalizer
+
+    version = importlib.metadata.version("whisper-normalizer")
+    if language == "en":
+        return Normalizer(f"whisper-english {version}", "word", EnglishTextNormalizer())
+    unit = "character" if language in _WITHOUT_SPACES else "word"
+    name = f"whisper-basic {version}, marks kept{', characters' if unit == 'character' else ''}"
+    return Normalizer(name, unit, BasicTextNormalizer(preserve_marks=True))
