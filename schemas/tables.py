@@ -206,6 +206,11 @@ RECORDINGS = Table(
         _RUN_ID,
         ("transcribed_at", TIMESTAMP, "when its last chunk was made"),
         ("metadata", pa.map_(TEXT, TEXT), "the manifest's other columns"),
+        (
+            "folded_text",
+            TEXT,
+            "text for search, a line each channel: no case, accents or punctuation; look for ' thank you ' or '谢谢'",
+        ),
     ),
 )
 

@@ -32,6 +32,11 @@ _PROPERTIES = {
 }
 _CHANGE_FEED = "delta.enableChangeDataFeed"
 """On, so that jobs after this one can read only what is new. A table where somebody has turned it off stays so."""
+_LAYOUT = {
+    # Files that a query skips whole, in which a recording's rows are neighbours.
+    "spark.databricks.delta.optimize.maxFileSize": str(128 << 20),
+    "spark.databricks.io.skipping.mdc.sortWithinFiles": "true",
+}
 
 
 class Tables:
@@ -185,6 +190,24 @@ class Tables:
         values: dict[str, str | Column] = {**{name: f"s.{name}" for name in table.names}, **(update or {})}
         merge = self._delta(table).alias("t").merge(self._shaped(table, rows).alias("s"), on)
         merge.whenMatchedUpdate(condition=only_if, set=values).whenNotMatchedInsertAll().execute()
+
+    def optimize(self, table: Table) -> bool:
+        """Merges the small files that waves of work leave, and lays `table` out by recording, so that the rows of one
+        are read without the others; what readers see stays the same. One commit; none, and False, if the table is
+        empty or the last commit was this one."""
+        last = self._delta(table).history(1).collect()[0]
+        if last["operation"] == "OPTIMIZE":
+            return False
+        before = {key: self.spark.conf.get(key, None) for key in _LAYOUT}
+        try:
+            for key, value in _LAYOUT.items():
+                self.spark.conf.set(key, value)
+            optimizer = self._delta(table).optimize()
+            optimizer.executeZOrderBy("audio_id") if "audio_id" in table.key else optimizer.executeCompaction()
+        finally:
+            for key, old in before.items():
+                self.spark.conf.unset(key) if old is None else self.spark.conf.set(key, old)
+        return bool(self._delta(table).history(1).collect()[0]["version"] != last["version"])
 
     def delete_matching(self, table: Table, others: DataFrame, on: str) -> None:
         """Deletes the rows t of the table for which a row s of `others` fulfils the SQL condition `on`. No commit if

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schemas.config import SegmentsConfig
+from transforms.folding import folded_text
 from transforms.quality import figures
 from transforms.segments import TimedWord, mean_confidence, split_segments
 from transforms.words import separator
@@ -35,6 +36,7 @@ def assemble(rows: Sequence[Row], config: SegmentsConfig) -> dict[str, Any]:
     timed = [word for segment in segments for word in segment.pop("timed")]
     return {
         **_recording(closings, chunks, text, timed, failures),
+        "folded_text": folded_text(words),
         "segments": [{**key, "segment_index": index, **segment} for index, segment in enumerate(segments)],
         "words": [{**key, "word_index": index, **word} for index, word in enumerate(words)],
         "failures": [{**key, "uri": closings[0]["closing"]["uri"], "attempts": 1, **failure} for failure in failures],

@@ -16,7 +16,8 @@ UNSPACED_LANGUAGES = frozenset({"ja", "th", "lo", "my", "km", "bo"})
 """Written without spaces, but a character is no word: the recognizer's own tokens are the words."""
 
 _HAN = r"\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_UNSPACED = re.compile(rf"[{_HAN}\u3000-\u30ff\uff00-\uffef\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u0f00-\u0fff]")
+UNSPACED = rf"[{_HAN}\u3000-\u30ff\uff00-\uffef\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u0f00-\u0fff]"
+"""A regular expression: a character of a script that writes no blanks between words."""
 _PIECES = re.compile(rf"[{_HAN}]|[^\s{_HAN}]+")
 _SPOKEN_MARKS = frozenset("&%@#")
 
@@ -64,7 +65,7 @@ def _is_spoken(char: str) -> bool:
 
 def separator(left: str, right: str) -> str:
     """What joins two pieces of one transcript: nothing between scripts that write no spaces, else a space."""
-    if not left or not right or (_UNSPACED.match(left[-1]) and _UNSPACED.match(right[0])):
+    if not left or not right or (re.match(UNSPACED, left[-1]) and re.match(UNSPACED, right[0])):
         return ""
     return " "
 

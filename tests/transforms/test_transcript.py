@@ -149,6 +149,7 @@ def test_two_channels_read_as_a_dialogue() -> None:
         _closing(),
     )
     assert found["text"] == "How are you?\nFine, thanks.\nGood."
+    assert found["folded_text"] == " how are you good \n fine thanks "
     assert [s["speaker"] for s in found["segments"]] == ["channel-0", "channel-1", "channel-0"]
     assert [w["channel"] for w in found["words"]] == [0, 0, 0, 1, 1, 0]
 
@@ -201,7 +202,7 @@ def test_a_recording_that_failed_has_no_text_and_says_why() -> None:
     found = _assembled(_closing(error=_LOST, duration_ms=None, speech_ms=None, flags=[]))
     assert (found["status"], found["text"], found["word_count"], found["duration_ms"]) == ("failed", None, None, None)
     assert found["failures"][0]["chunk_index"] is None
-    assert (found["segments"], found["words"]) == ([], [])
+    assert (found["segments"], found["words"], found["folded_text"]) == ([], [], None)
 
 
 @pytest.mark.parametrize("chunks", [[], [_chunk(0, 0, None)], [_chunk(0, 0, "...")]])

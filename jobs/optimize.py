@@ -1,0 +1,31 @@
+"""Lay the tables out for quick reading, as once a night:  python -m jobs.optimize --tables ./lakehouse"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+if not __package__:  # spark-submit puts this folder on the path, not the project's root
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from jobs.cli import exit_with_reason
+from schemas.tables import ALL
+from transforms.spark import session
+from transforms.tables import Tables
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="jobs.optimize", description=__doc__)
+    parser.add_argument("--tables", required=True, help="where the Delta tables are: a path or uri, or catalog.schema")
+    parser.add_argument("--verbose", action="store_true", help="let Spark talk")
+    options = parser.parse_args(arguments)
+    with exit_with_reason():
+        tables = Tables(session(options.verbose), options.tables)
+        tables.require()
+        done = [table.name for table in ALL if tables.optimize(table)]
+    print(f"{options.tables}: laid out {', '.join(done) or 'nothing, since nothing has changed'}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Where and when something was said:  python -m jobs.search "quarterly revenue" --tables ./lakehouse"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from itertools import groupby
+from pathlib import Path
+
+if not __package__:  # spark-submit puts this folder on the path, not the project's root
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from jobs.cli import exit_with_reason
+from transforms.search import Hit, search
+from transforms.spark import session
+from transforms.tables import Tables
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="jobs.search", description=__doc__)
+    parser.add_argument("phrase", help="words in order; case, accents and punctuation do not count")
+    parser.add_argument("--tables", required=True, help="where the Delta tables are: a path or uri, or catalog.schema")
+    parser.add_argument("--limit", type=int, default=20, help="hits at most (%(default)s)")
+    parser.add_argument("--context", type=int, default=8, help="words shown before and after (%(default)s)")
+    parser.add_argument("--language", help="only recordings in this language, an ISO 639 code: en, zh, …")
+    parser.add_argument("--json", action="store_true", help="a JSON object a line for each hit, times in milliseconds")
+    parser.add_argument("--verbose", action="store_true", help="let Spark talk")
+    options = parser.parse_args(arguments)
+    if options.limit < 1 or options.context < 0:
+        parser.error("--limit must be at least 1 and --context at least 0")
+    with exit_with_reason():
+        tables = Tables(session(options.verbose), options.tables)
+        tables.require()
+        hits = search(tables, options.phrase, limit=options.limit, context=options.context, language=options.language)
+    if options.json:
+        for hit in hits:
+            print(json.dumps(dataclasses.asdict(hit), ensure_ascii=False))
+    else:
+        show(hits)
+    if not hits:
+        print("said nowhere", file=sys.stderr)
+    elif len(hits) == options.limit:
+        print(f"the first {options.limit} places; --limit shows more", file=sys.stderr)
+
+
+def show(hits: list[Hit]) -> None:
+    """A line a hit below its recording: time, confidence, speaker, and the words with the phrase in brackets."""
+    for recording, inside in groupby(hits, key=lambda hit: (hit.uri or hit.audio_id, hit.audio_id)):
+        print(recording[0])
+        for hit in inside:
+            confidence = "    " if hit.confidence is None else f"{hit.confidence:.2f}"
+            speaker = f"{hit.speaker}: " if hit.speaker else ""
+            words = " ".join(part for part in (hit.before, f"[{hit.phrase}]", hit.after) if part)
+            print(f"  {clock(hit.start_ms)}  {confidence}  {speaker}{words}")
+
+
+def clock(at_ms: int | None) -> str:
+    """mm:ss.mmm, with hours where there are some: 12:03.450, 1:02:03.450."""
+    if at_ms is None:
+        return "--:--.---"
+    minutes, ms = divmod(at_ms, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{f'{hours}:' if hours else ''}{minutes:02d}:{ms // 1000:02d}.{ms % 1000:03d}"
+
+
+if __name__ == "__main__":
+    main()
