@@ -349,6 +349,4 @@ EVALUATIONS = Table(
     ),
 )
 
-ALL = (CHUNKS, RECORDINGS, SEGMENTS, WORDS, FAILURES, RUNS)
-ON_DEMAND = (EVALUATIONS,)
-"""Made by the command that first fills them; the others do without."""
+ALL = (CHUNKS, RECORDINGS, SEGMENTS, WORDS, FAILURES, RUNS, EVALUATIONS)

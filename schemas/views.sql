@@ -126,3 +126,19 @@ SELECT
 FROM recordings
 WHERE status = 'ok'
 GROUP BY language;
+
+-- A recording's audio beside how well it was read: bad audio explains bad text. A telephone's bandwidth is about 4,000
+-- Hz; speech is hard to read below an snr_db of about 10. word_error_rate is known where jobs.evaluate had references.
+CREATE OR REPLACE TEMPORARY VIEW audio_quality AS
+SELECT
+  r.audio_id, r.uri, regexp_extract(r.uri, '([^/]+)$', 1) AS file,
+  r.loudness_lufs, r.snr_db, r.bandwidth_hz, r.clipped_share, r.dc_offset, r.digital_silence_share,
+  r.confidence, e.word_error_rate, r.status, r.language, r.duration_ms, r.flags, r.transcribed_at, r.metadata
+FROM recordings r
+LEFT JOIN (
+  SELECT
+    audio_id, run_key,
+    sum(substitutions + deletions + insertions) / nullif(sum(words), 0) AS word_error_rate
+  FROM evaluations
+  GROUP BY audio_id, run_key
+) e ON r.audio_id = e.audio_id AND r.run_key = e.run_key;

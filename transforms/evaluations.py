@@ -61,7 +61,6 @@ def evaluate(tables: Tables, references: DataFrame, source: str) -> Evaluated:
         if not counts.known:
             reason = _NO_REFERENCE.format(root=tables.root, source=source)
             raise ConfigError(f"{reason} ({unknown} references name other recordings)" if unknown else reason)
-        tables.create((EVALUATIONS,))
         limit_arrow_batches(tables.spark)
         tasks = max(tables.spark.sparkContext.defaultParallelism, counts.known // _ROWS_A_TASK)
         pairs = _pairs(tables, references).repartition(min(tasks, counts.known))

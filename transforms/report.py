@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from schemas.config import ConfigError
-from schemas.tables import EVALUATIONS, FAILURES, RECORDINGS, RUNS
+from schemas.tables import FAILURES, RECORDINGS, RUNS
 from transforms.evaluate import BINS, calibration_error
 from transforms.evaluations import confidence_bins, current, error_rates, group_column, time_errors, worst
 from transforms.tables import Tables
@@ -171,8 +171,6 @@ def _listen(recordings: DataFrame) -> list[Row]:
 
 
 def _evaluations(tables: Tables, run_id: str | None) -> list[Row]:
-    if not tables.exists(EVALUATIONS):
-        return []
     rows = current(tables)
     if run_id is not None:
         rows = rows.where(F.col("run_id") == run_id)

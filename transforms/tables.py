@@ -56,15 +56,15 @@ class Tables:
         """The table in messages."""
         return self.identifier(table) if self.in_catalog else self._path(table)
 
-    def create(self, tables: Iterable[Table] = ALL) -> None:
-        """Makes those of `tables` that are missing, and adds to those of an earlier version the columns and the
-        property that they lack; makes no commit if all are there.
+    def create(self) -> None:
+        """Makes the tables that are missing, and adds to those of an earlier version the columns and the property that
+        they lack; makes no commit if all are there.
 
         Raises ConfigError for a table that is not ours.
         """
         if self.in_catalog:
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.root}")
-        for table in tables:
+        for table in ALL:
             if self.exists(table):
                 self._migrate(table)
             else:

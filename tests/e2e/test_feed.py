@@ -9,7 +9,7 @@ import deltalake
 import duckdb
 import pytest
 
-from schemas.tables import ALL, Table
+from schemas.tables import ALL, EVALUATIONS, Table
 from tests import delta_log
 from tests.e2e.conftest import Finished
 from tests.lake import cut, write_clip
@@ -38,4 +38,5 @@ def test_delta_rs_and_duckdb_open_every_table(finished: Finished, table: Table) 
     opened = deltalake.DeltaTable(str(finished.lake.root / table.name)).to_pyarrow_dataset()
     columns = ", ".join(f'"{name}"' for name in table.names)
     rows = duckdb.connect().register("opened", opened).sql(f"SELECT {columns} FROM opened").fetchall()
-    assert len(rows) == len(finished.lake.rows(table.name)) > 0
+    assert len(rows) == len(finished.lake.rows(table.name))
+    assert rows or table is EVALUATIONS, "read nothing"

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from schemas.tables import ALL, CHUNKS, FAILURE, FAILURES, ON_DEMAND, RECORDINGS, SEGMENTS, WORDS, Table, to_batch
+from schemas.tables import ALL, CHUNKS, FAILURE, FAILURES, RECORDINGS, SEGMENTS, WORDS, Table, to_batch
 
 _NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 _CHUNK: dict[str, Any] = {
@@ -58,7 +58,7 @@ def test_no_rows_are_an_empty_batch_of_the_schema() -> None:
     assert (batch.num_rows, batch.schema) == (0, CHUNKS.arrow)
 
 
-@pytest.mark.parametrize("table", [*ALL, *ON_DEMAND], ids=lambda table: table.name)
+@pytest.mark.parametrize("table", ALL, ids=lambda table: table.name)
 def test_every_table_says_what_it_and_its_columns_are(table: Table) -> None:
     assert len(set(table.names)) == len(table.names)
     assert set(table.key) <= set(table.names)
@@ -69,7 +69,7 @@ def test_every_table_says_what_it_and_its_columns_are(table: Table) -> None:
 def test_times_are_bigint_milliseconds_in_every_table() -> None:
     times = [
         (table.name, name, data_type)
-        for table in (*ALL, *ON_DEMAND)
+        for table in ALL
         for name, data_type, _ in [*table.columns, *((f.name, f.type, "") for f in _nested(table))]
         if name.endswith("_ms")
     ]

@@ -220,4 +220,4 @@ def test_what_cannot_be_compared_is_told_in_one_sentence_and_nothing_is_written(
     assert "--by colour: no such column; there are language, channel" in refused(*here, "--by", "colour")
     assert "has no table" in refused("--tables", tmp_path / "nowhere")
     assert "has no table" in refused(*here, "--against", tmp_path / "nowhere")
-    assert not lake.tables.exists(EVALUATIONS)
+    assert not lake.rows(EVALUATIONS.name)

@@ -80,7 +80,6 @@ def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     commit(
         lake, RUNS, [run("r1", 0), run("r2", 1, status="failed", audio_hours=None, stage_seconds=[("recognize", 5.0)])]
     )
-    lake.tables.create((EVALUATIONS,))
     commit(
         lake,
         EVALUATIONS,
