@@ -10,8 +10,9 @@ if not __package__:  # spark-submit puts this folder on the path, not the projec
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_config
-from transforms.export import Request, check, export
+from transforms.export import export
 from transforms.exports import FORMATS
+from transforms.exports.request import Request, check
 from transforms.spark import session
 from transforms.tables import Tables
 
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     with exit_with_reason():
         config = load_arguments_config(options)
         names = ("format", "out", "per", "shards", "where", "audio_ids", "embed_audio")
-        request = check(Request(**{name: getattr(options, name) for name in names}))
+        request = check(Request(**{name: getattr(options, name) for name in names}), config)
         tables = Tables(session(options.verbose), options.tables)
         tables.require()
         done = export(tables, config, request)

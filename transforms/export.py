@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
-from typing import Literal
 
 import pyarrow as pa
 from pyspark.errors import AnalysisException, ParseException
@@ -24,7 +22,7 @@ from transforms.exports.audio_link import audio_link, embedded_audio
 from transforms.exports.files import write_whole
 from transforms.exports.names import file_stem
 from transforms.exports.recording import Recording, Row, from_row
-from transforms.fetch import local_path
+from transforms.exports.request import Request, check
 from transforms.tables import Tables
 
 _SHARD_RECORDINGS = 10_000
@@ -46,20 +44,6 @@ that was."""
 
 
 @dataclass(frozen=True)
-class Request:
-    """What to export. `out` is a folder or a uri; `where` SQL over recordings, `audio_ids` None for all; `shards` the
-    number of files per='shard' divides the recordings among, None for one in 10,000."""
-
-    format: str
-    out: str
-    per: Literal["recording", "shard"] = "recording"
-    shards: int | None = None
-    where: str | None = None
-    audio_ids: Sequence[str] | None = None
-    embed_audio: bool = False
-
-
-@dataclass(frozen=True)
 class Summary:
     """`failed` recordings have no transcript and so no file; `warning` is one of `warnings`."""
 
@@ -77,7 +61,7 @@ def export(tables: Tables, config: Config, request: Request) -> Summary:
     The same tables and request give the same files again, under the same names. Raises ConfigError before anything is
     written for a request that makes no sense, and ExportError after everything else is written if a file could not be.
     """
-    request = check(request)
+    request = check(request, config)
     chosen = _chosen(tables, request)
     counts = {row["status"]: row["count"] for row in chosen.groupBy("status").count().collect()}
     failed = counts.pop("failed", 0)
@@ -90,28 +74,6 @@ def export(tables: Tables, config: Config, request: Request) -> Summary:
     else:
         written = rows.mapInArrow(_recording_writer(config, request), from_arrow_schema(_WRITTEN))
     return _summary(written, failed, request)
-
-
-def check(request: Request) -> Request:
-    """The request with `out` as an absolute path, if it is one. Raises ConfigError if it makes no sense."""
-    if request.format not in FORMATS:
-        close = difflib.get_close_matches(request.format, FORMATS, n=1)
-        hint = f"did you mean '{close[0]}'? " if close else ""
-        raise ConfigError(f"unknown format '{request.format}': {hint}known are {', '.join(FORMATS)}")
-    chosen = FORMATS[request.format]
-    if request.per == "shard" and chosen.shard is None:
-        able = ", ".join(name for name, other in FORMATS.items() if other.shard)
-        raise ConfigError(f"a file of {request.format} holds one recording; --per shard is for {able}")
-    if request.shards is not None and (request.per != "shard" or request.shards < 1):
-        raise ConfigError(f"--shards {request.shards}: give a number from 1, together with --per shard")
-    if request.embed_audio and not chosen.plays:
-        raise ConfigError(f"--embed-audio is for html: a file of {request.format} plays nothing")
-    folder = local_path(request.out)
-    if folder is None:
-        return request
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"--out {request.out} is a file; give a folder")
-    return Request(**{**vars(request), "out": str(folder.absolute())})
 
 
 def _chosen(tables: Tables, request: Request) -> DataFrame:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from schemas.config import Config
-from transforms.exports import ctm, rttm, subtitles, text, textgrid, whisper_json
+from transforms.exports import ctm, page, rttm, subtitles, text, textgrid, whisper_json
 from transforms.exports.recording import Recording
 
 Render = Callable[[Recording, Config], str]
@@ -36,4 +36,5 @@ FORMATS = {
     "textgrid": Format("TextGrid", textgrid.textgrid),
     "ctm": Format("ctm", ctm.ctm, ("ctm", ctm.ctm)),
     "rttm": Format("rttm", rttm.rttm, ("rttm", rttm.rttm)),
+    "html": Format("html", page.page, plays=True),
 }

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from schemas.config import FetchConfig
+from schemas.config import ConfigError, FetchConfig
 from transforms.fetch import local_path, open_filesystem
 
 _ATOMIC_PUT = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
@@ -45,7 +45,32 @@ def _write_local(path: Path, parts: Iterable[str]) -> int:
     return size_bytes
 
 
+def check_folder(folder: str, config: FetchConfig) -> None:
+    """Raises ConfigError if `folder` cannot be one, or if nothing here opens such a uri."""
+    local = local_path(folder)
+    if local is not None:
+        if local.exists() and not local.is_dir():
+            raise ConfigError(f"--out {folder} is a file; give a folder")
+        return
+    try:
+        open_filesystem(folder, config)
+    except (ImportError, ValueError) as error:
+        scheme = urlsplit(folder).scheme
+        reason = f"--out {folder}: nothing here opens {scheme}:// ({error})"
+        raise ConfigError(f"{reason}; install the fsspec plug-in for it on driver and executors") from error
+
+
 def _put(copy: Path, folder: str, name: str, config: FetchConfig) -> None:
+    """Raises OSError for whatever the store has against it."""
+    try:
+        _put_whole(copy, folder, name, config)
+    except OSError:
+        raise
+    except Exception as error:  # a filesystem raises what its plug-in chooses
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+def _put_whole(copy: Path, folder: str, name: str, config: FetchConfig) -> None:
     filesystem, root = open_filesystem(folder, config)
     if urlsplit(folder).scheme in _ATOMIC_PUT:
         filesystem.put_file(str(copy), f"{root}/{name}")

@@ -7,9 +7,11 @@ from itertools import pairwise
 
 from schemas.config import Config
 from transforms.exports.recording import Piece, Recording, Segment, Turn, pieces, plain, turns
+from transforms.segments import ends_sentence
 from transforms.words import separator
 
 _PARAGRAPH_PAUSE_MS = 2_000
+_PARAGRAPH_CHARS = 500
 
 
 def text(recording: Recording, _: Config) -> str:
@@ -18,13 +20,15 @@ def text(recording: Recording, _: Config) -> str:
 
 
 def paragraphs(turn: Turn) -> list[Turn]:
-    """The turn cut at long pauses."""
-    cuts = [
-        index + 1
-        for index, (before, after) in enumerate(pairwise(turn.segments))
-        if after.start_ms - before.end_ms >= _PARAGRAPH_PAUSE_MS
-    ]
-    return [Turn(turn.speaker, turn.segments[first:last]) for first, last in pairwise([0, *cuts, len(turn.segments)])]
+    """The turn cut at long pauses, and where it gets long after a sentence."""
+    parts: list[list[Segment]] = [turn.segments[:1]]
+    for before, after in pairwise(turn.segments):
+        long = sum(len(segment.text) for segment in parts[-1]) >= _PARAGRAPH_CHARS
+        ends = long and ends_sentence(before.words[-1].word, after.text)
+        if ends or after.start_ms - before.end_ms >= _PARAGRAPH_PAUSE_MS:
+            parts.append([])
+        parts[-1].append(after)
+    return [Turn(turn.speaker, part) for part in parts]
 
 
 def joined_pieces(segments: Sequence[Segment]) -> list[Piece]:
