@@ -97,6 +97,15 @@ class SegmentsConfig(Section):
     max_pause_ms: int = field(1_500, "a pause longer than this always ends a segment", ge=100)
 
 
+class SubtitlesConfig(Section):
+    max_lines: int = field(2, "lines of a subtitle", ge=1, le=3)
+    max_line_chars: int = field(42, "longest line; wide characters (Chinese, Japanese, Korean) count two", ge=10)
+    chars_per_second: float = field(17.0, "how fast a subtitle may have to be read; wide characters count two", gt=0)
+    min_ms: int = field(1_000, "shortest time a subtitle is shown, where the next one leaves room", ge=1)
+    max_ms: int = field(7_000, "longest time a subtitle is shown", ge=500)
+    gap_ms: int = field(80, "time between two subtitles, two frames by default", ge=0, le=500)
+
+
 class RunConfig(Section):
     wave_audio_hours: float = field(10.0, "audio hours committed together: what a killed job may lose", gt=0)
     waves_at_once: int = field(
@@ -128,6 +137,7 @@ class Config(Section):
     batching: BatchingConfig = field(BatchingConfig(), "chunks to batches; changes speed and memory, no result")
     retry: RetryConfig = field(RetryConfig(), "second tries and flags of doubtful chunks")
     segments: SegmentsConfig = field(SegmentsConfig(), "words to sentences; applied by publish, needs no engine")
+    subtitles: SubtitlesConfig = field(SubtitlesConfig(), "how jobs.export cuts words into SRT and VTT")
     run: RunConfig = field(RunConfig(), "how the work is cut into commits and tasks; changes no result")
 
 

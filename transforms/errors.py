@@ -23,3 +23,7 @@ class RecordingError(Exception):
 
 class ManifestError(ValueError):
     """A manifest that cannot be used; names the column and the first offending rows."""
+
+
+class ExportError(Exception):
+    """Files that could not be written; says which, why and what to do."""

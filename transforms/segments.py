@@ -85,13 +85,23 @@ def _must_end(word: TimedWord, following: TimedWord, config: SegmentsConfig) -> 
         return True
     if following.begins_ms - word.ends_ms > config.max_pause_ms:
         return True
-    bare = word.word.rstrip(_CLOSING_MARKS)
+    return ends_sentence(word.word, following.word)
+
+
+def ends_sentence(word: str, following: str) -> bool:
+    """Whether the marks at the end of `word` end a sentence there, by what they are and by the word after."""
+    bare = word.rstrip(_CLOSING_MARKS)
     if not bare or bare[-1] not in _SENTENCE_ENDS:
         return False
     if bare[-1] != ".":
         return True
     initial = len(bare) == 2 and bare[0].isupper()
-    return bare.lower() not in _ABBREVIATIONS and not initial and not following.word[0].islower()
+    return bare.lower() not in _ABBREVIATIONS and not initial and not following[0].islower()
+
+
+def ends_clause(word: str) -> bool:
+    """Whether a sentence or a part of one ends with `word`, as its marks have it."""
+    return word.rstrip(_CLOSING_MARKS)[-1:] in tuple(_CLAUSE_ENDS + _SENTENCE_ENDS)
 
 
 def _fits(first: TimedWord, last: TimedWord, config: SegmentsConfig) -> bool:
@@ -104,9 +114,7 @@ def _best_cut(words: Sequence[TimedWord], first: int, last: int) -> int:
 
     def score(cut: int) -> float:
         before, after = words[cut - 1], words[cut]
-        clause = (
-            _CLAUSE_WEIGHT if before.word.rstrip(_CLOSING_MARKS)[-1:] in tuple(_CLAUSE_ENDS + _SENTENCE_ENDS) else 0.0
-        )
+        clause = _CLAUSE_WEIGHT if ends_clause(before.word) else 0.0
         pause = min(_MAX_PAUSE_WEIGHT, max(0, after.begins_ms - before.ends_ms) / _PAUSE_WEIGHT_MS)
         imbalance = abs((before.char_end - begin) - (end - after.char_start)) / (end - begin)
         return clause + pause - 4 * imbalance

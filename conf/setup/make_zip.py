@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("jobs", "transforms", "schemas")
-SUFFIXES = {".py", ".sql", ".yaml", ".html", ".typed"}
+SUFFIXES = {".py", ".sql", ".yaml", ".typed", ".html", ".css", ".js"}
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # zip's first day: times of day must not change the bytes
 
 

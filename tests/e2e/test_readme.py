@@ -24,4 +24,5 @@ def test_the_commands_of_the_readme_work_in_order(tmp_path: Path) -> None:
     assert outputs[1].count("|") > 20, "the query over words shows rows"
     assert "threshold: 0.6" in outputs[2]
     assert "2 recordings published" in outputs[3]
-    assert "nothing to do" in outputs[4], "spark-submit finds what the first command made"
+    assert outputs[4].count("2 files of 2 recordings") == 2
+    assert "nothing to do" in outputs[5], "spark-submit finds what the first command made"

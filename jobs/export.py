@@ -1,0 +1,51 @@
+"""Write transcripts as files:  python -m jobs.export --tables ./lakehouse --format srt --out ./subtitles"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+if not __package__:  # spark-submit puts this folder on the path, not the project's root
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_config
+from transforms.export import export
+from transforms.exports import FORMATS
+from transforms.exports.request import Request, check
+from transforms.spark import session
+from transforms.tables import Tables
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="jobs.export", description=__doc__)
+    parser.add_argument("--tables", required=True, help="where the Delta tables are: a path or uri, or catalog.schema")
+    parser.add_argument("--format", required=True, help=", ".join(FORMATS))
+    parser.add_argument("--out", required=True, help="a folder, or a uri in an object store (s3://bucket/folder)")
+    parser.add_argument(
+        "--per", choices=["recording", "shard"], default="recording", help="a file for each recording, or for many"
+    )
+    parser.add_argument(
+        "--shards", type=int, help="how many files with --per shard (default: one for 10,000 recordings)"
+    )
+    parser.add_argument("--where", help="only recordings for which this SQL is true, as in \"language = 'en'\"")
+    parser.add_argument("--audio-ids", nargs="+", metavar="AUDIO_ID", help="only these recordings")
+    parser.add_argument("--embed-audio", action="store_true", help="html: put the audio into the page")
+    add_config_arguments(parser)
+    parser.add_argument("--verbose", action="store_true", help="let Spark talk")
+    options = parser.parse_args(arguments)
+    with exit_with_reason():
+        config = load_arguments_config(options)
+        names = ("format", "out", "per", "shards", "where", "audio_ids", "embed_audio")
+        request = check(Request(**{name: getattr(options, name) for name in names}), config)
+        tables = Tables(session(options.verbose), options.tables)
+        tables.require()
+        done = export(tables, config, request)
+    counts = f"{done.files} files of {done.recordings} recordings, {done.written_bytes / 1e6:.1f} MB"
+    print(f"{options.out}: {counts} ({done.failed} failed recordings have no transcript)", file=sys.stderr)
+    if done.warnings:
+        print(f"warning: in {done.warnings} files, as in this one, {done.warning}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
