@@ -2,7 +2,7 @@
 they pass, at their own rate and with all their channels; signal to noise comes from VAD.
 
 A part keeps sums and counts (schemas.tables.QUALITY), which add up to the recording's. To cost little, powers are taken
-from single samples, 8,000 values a second, and spectra of what is loudest in stretches of 2.5 seconds.
+from single samples, 4,000 values a second, and spectra of what is loudest in every 5 seconds.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Block = NDArray[np.float32]
 _PIECES_PER_S = 10
 """The standard's gating blocks of 400 ms move on by such a piece."""
 _GATE_PIECES = 4
-_PIECE_VALUES = 800
-"""Of each piece about so many values are taken, all channels together, evenly from all of it."""
+_PIECE_VALUES = 400
+"""Of the first half of each piece about so many values are taken, all channels together, evenly."""
 _LOOKS_PER_S = 40
 """A spectrum is of the first 25 ms of a piece."""
-_LOOK_PIECES = 25
-_STRETCH_PIECES = 4 * _LOOK_PIECES
+_LOOK_PIECES = 50
+_STRETCH_PIECES = 2 * _LOOK_PIECES
 _FULL_SCALE = 0.98
 """At or beyond, a sample counts as clipped: telephone codes end at 32124/32768 (G.711, µ-law)."""
 _SILENT_POWER = 1e-12
@@ -99,8 +99,9 @@ class Meter:
         self._first = start_ms * rate_hz // 1000
         self._last = None if end_ms is None else end_ms * rate_hz // 1000
         self._piece = max(1, rate_hz // _PIECES_PER_S)
+        self._heard = -(-self._piece // 2)
         # Odd, since round tones would meet an even step always at the same points of their wave.
-        self._step = self._piece * channels // _PIECE_VALUES // 2 * 2 + 1
+        self._step = self._heard * channels // _PIECE_VALUES // 2 * 2 + 1
         self._head = max(1, rate_hz // _LOOKS_PER_S)
         self._lens = _lens(rate_hz, self._head)
         self._own_pieces = int(self._part_s * _PIECES_PER_S)
@@ -116,11 +117,12 @@ class Meter:
         if len(block) < head:
             self._rest = np.concatenate([self._rest, block])
             return
+        channels = block.shape[1]
         whole = head + (len(block) - head) // self._piece * self._piece
         for samples in (np.concatenate([self._rest, block[:head]]), block[head:whole]):
-            pieces = samples.reshape(-1, self._piece, samples.shape[1])
-            self._points.append(pieces[:, :: self._step])
-            self._heads.append(pieces[:, : self._head])
+            pieces = samples.reshape(-1, self._piece, channels)
+            self._points.append(pieces[:, : self._heard : self._step])
+            self._heads.extend(pieces[:, : self._head])
         self._rest = block[whole:].copy()
         if sum(map(len, self._points)) >= _STRETCH_PIECES:
             self._measure_waiting(_STRETCH_PIECES)
@@ -135,16 +137,16 @@ class Meter:
         """In stretches of fixed length, so that sums do not depend on blocks; fewer than `least` pieces wait on."""
         if not self._points:
             return
-        points, heads = np.concatenate(self._points), np.concatenate(self._heads)
+        points = np.concatenate(self._points)
         done = 0
         while len(points) - done >= least:
             stretch = slice(done, done + _STRETCH_PIECES)
-            self._measure(points[stretch], heads[stretch])
+            self._measure(points[stretch], self._heads[stretch])
             done = min(len(points), stretch.stop)
-        self._points, self._heads = [points[done:].copy()], [heads[done:].copy()]
+        self._points, self._heads = [points[done:].copy()], self._heads[done:]
 
-    def _measure(self, pieces: Block, heads: Block) -> None:
-        """`pieces` and `heads`: (tenths of a second, samples of each, channels)."""
+    def _measure(self, pieces: Block, heads: list[Block]) -> None:
+        """`pieces`: (tenths of a second, samples of each, channels); `heads`: (samples, channels) of each."""
         sums = self._own if self._measured < self._own_pieces else self._beyond
         self._measured += len(pieces)
         count, samples, channels = pieces.shape
@@ -175,7 +177,7 @@ class Meter:
 
     def _look(self, samples: Block, sums: _Sums) -> None:
         """The spectrum of the louder channel: what K-weighting makes of it, and how far up it reaches."""
-        channel = int(np.argmax(np.square(samples).sum(axis=0)))
+        channel = max(range(samples.shape[1]), key=lambda at: samples[:, at] @ samples[:, at])
         spectrum = np.fft.rfft(samples[:, channel] * self._lens.window)
         power = np.square(spectrum.real) + np.square(spectrum.imag)
         power[:2] = 0  # the offset, as wide as the window makes it
