@@ -42,7 +42,8 @@ def main(arguments: list[str] | None = None) -> None:
         tables.require()
         done = export(tables, config, request)
     counts = f"{done.files} files of {done.recordings} recordings, {done.written_bytes / 1e6:.1f} MB"
-    print(f"{options.out}: {counts} ({done.failed} failed recordings have no transcript)", file=sys.stderr)
+    without = f"; {done.failed} failed recordings have none" if done.failed else ""
+    print(f"{options.out}: {counts}{without}", file=sys.stderr)
     if done.warnings:
         print(f"warning: in {done.warnings} files, as in this one, {done.warning}", file=sys.stderr)
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from operator import itemgetter
 
 import pyarrow as pa
-from pyspark.errors import AnalysisException, ParseException
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -39,8 +39,8 @@ _WRITTEN = pa.schema(
         ("warning", pa.string()),
     ]
 )
-"""A file, or one that could not be written: `problem` says why, `warning` what is not as asked in one
-that was."""
+"""A file, or one that could not be written: `problem` says why, `warning` what is not as asked in one that
+was."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def export(tables: Tables, config: Config, request: Request) -> Summary:
     """
     request = check(request, config)
     chosen = _chosen(tables, request)
-    counts = {row["status"]: row["count"] for row in chosen.groupBy("status").count().collect()}
+    counts = _counts(chosen, request)
     failed = counts.pop("failed", 0)
     rows = _transcripts(tables, chosen.where("status <> 'failed'"))
     if request.per == "shard":
@@ -89,9 +89,22 @@ def _chosen(tables: Tables, request: Request) -> DataFrame:
         return rows
     try:
         return rows.where(request.where)
-    except (AnalysisException, ParseException) as error:
-        reason = " ".join(line for line in str(error).splitlines() if line.strip())
-        raise ConfigError(f"--where {request.where}: {reason}") from error
+    except PySparkException as error:
+        raise _unusable(request, error) from error
+
+
+def _counts(chosen: DataFrame, request: Request) -> dict[str, int]:
+    """Recordings by status. Raises ConfigError for SQL that cannot be computed, as a division by zero."""
+    try:
+        return {row["status"]: row["count"] for row in chosen.groupBy("status").count().collect()}
+    except PySparkException as error:
+        if request.where is None:
+            raise
+        raise _unusable(request, error) from error
+
+
+def _unusable(request: Request, error: PySparkException) -> ConfigError:
+    return ConfigError(f"--where {request.where}: {str(error).strip().splitlines()[0]}")
 
 
 def _transcripts(tables: Tables, chosen: DataFrame) -> DataFrame:

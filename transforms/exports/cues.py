@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 from schemas.config import SubtitlesConfig
 from transforms.exports.breaks import cut_cost, span_cost
-from transforms.exports.recording import Recording, turns
-from transforms.exports.text import joined_pieces
+from transforms.exports.recording import Recording, joined_pieces, turns
 from transforms.exports.units import Unit, units
 
 _CUE_COST = 4.0

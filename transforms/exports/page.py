@@ -16,8 +16,8 @@ from importlib.resources import files
 from pathlib import PurePosixPath
 
 from schemas.config import Config
-from transforms.exports.recording import Piece, Recording, Turn, turns
-from transforms.exports.text import joined_pieces, paragraphs
+from transforms.exports.recording import Piece, Recording, Turn, joined_pieces, turns
+from transforms.exports.text import paragraphs
 
 _HOLE = re.compile(r"\{\{(\w+)\}\}")
 _DOUBTFUL, _VERY_DOUBTFUL = 0.7, 0.4

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from transforms.errors import ExportError
 from transforms.exports.names import file_stem
+from transforms.words import separator
 
 Row = dict[str, Any]
 
@@ -140,6 +141,17 @@ def pieces(segment: Segment) -> list[Piece]:
         raw = segment.text[first:last]
         space = " " if raw[-1:].isspace() else ""
         found.append(Piece(plain(raw), space, start_ms, end_ms, word.confidence))
+    return found
+
+
+def joined_pieces(segments: Sequence[Segment]) -> list[Piece]:
+    """The pieces of segments of one speaker, with the space that is right between two segments."""
+    found: list[Piece] = []
+    for segment in segments:
+        added = pieces(segment)
+        if found and added:
+            found[-1] = found[-1]._replace(space=separator(found[-1].text, added[0].text))
+        found += added
     return found
 
 

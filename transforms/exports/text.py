@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 from schemas.config import Config
-from transforms.exports.recording import Piece, Recording, Segment, Turn, pieces, plain, turns
+from transforms.exports.recording import Recording, Segment, Turn, plain, turns
 from transforms.segments import ends_sentence
 from transforms.words import separator
 
@@ -29,17 +28,6 @@ def paragraphs(turn: Turn) -> list[Turn]:
             parts.append([])
         parts[-1].append(after)
     return [Turn(turn.speaker, part) for part in parts]
-
-
-def joined_pieces(segments: Sequence[Segment]) -> list[Piece]:
-    """The pieces of segments of one speaker, with the space that is right between two segments."""
-    found: list[Piece] = []
-    for segment in segments:
-        added = pieces(segment)
-        if found and added:
-            found[-1] = found[-1]._replace(space=separator(found[-1].text, added[0].text))
-        found += added
-    return found
 
 
 def _paragraph(turn: Turn) -> str:

@@ -4,6 +4,9 @@ tests/e2e/test_page.py."""
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -128,3 +131,20 @@ def test_embedded_audio_is_the_file_itself(tmp_path: Path, monkeypatch: pytest.M
         embedded_audio(str(path), FetchConfig())
     with pytest.raises(RecordingError, match="does not exist"):
         embedded_audio(str(tmp_path / "none.wav"), FetchConfig())
+
+
+def test_the_page_travels_in_the_zip(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[3]
+    archive = tmp_path / "lakescribe.zip"
+    subprocess.run([sys.executable, root / "conf/setup/make_zip.py", archive], check=True, capture_output=True)
+    script = "from transforms.exports.page import _resource as read; print(*map(len, map(read, ARGS)))"
+    script = script.replace("ARGS", "['page.html', 'page.css', 'page.js']")
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(archive)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert min(map(int, done.stdout.split())) > 1_000
