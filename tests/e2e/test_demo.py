@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -10,10 +11,15 @@ import jiwer
 import pytest
 from pyspark.sql import SparkSession
 
+import jobs.sql
 from benchmarks.common import normal
 from schemas.tables import RECORDINGS, SEGMENTS, WORDS
 from tests.e2e.checkout import ROOT, copy_project, run
 from transforms.tables import Tables
+from transforms.views import show_in_session
+
+QUESTION = re.compile(r"```sql\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
+"""A query of the README and the answer below it."""
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +69,15 @@ def test_a_call_is_told_apart_by_channel(demo: tuple[Path, str], spark: SparkSes
     assert segments[0].channel == 0, "the agent speaks first"
     words = tables.read(WORDS).where(f"audio_id = '{call.audio_id}'").collect()
     assert all(call.text[word.char_start : word.char_end] == word.word for word in words)
+
+
+def test_the_readme_s_questions_have_the_answers_that_it_prints(
+    demo: tuple[Path, str], spark: SparkSession, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = QUESTION.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(asked) >= 12
+    assert show_in_session(Tables(spark, str(demo[0] / "lakehouse"))) == []
+    for query, printed in asked:
+        capsys.readouterr()
+        assert jobs.sql.answer(spark, [query]) == 0, query
+        assert capsys.readouterr().out.strip() == printed.strip(), query
