@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
         tables.require()
         facts = gather(tables, options.run)
         write_page(out, render(facts, options.tables, options.run, price, datetime.datetime.now(datetime.UTC)))
-    print(f"{options.out}: {facts.totals['recordings']} recordings, {facts.work['runs']} runs", file=sys.stderr)
+    print(f"{options.out}: {facts.totals['recordings']} recordings", file=sys.stderr)
 
 
 if __name__ == "__main__":
