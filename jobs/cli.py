@@ -24,6 +24,13 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_tables_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    parser.add_argument(
+        "--tables", required=required, help="where the Delta tables are: a path or uri, or catalog.schema"
+    )
+    parser.add_argument("--verbose", action="store_true", help="let Spark talk")
+
+
 def load_arguments_config(options: argparse.Namespace) -> Config:
     return load_config(options.config, options.set)
 

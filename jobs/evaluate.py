@@ -10,7 +10,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from jobs.cli import exit_with_reason, table
+from jobs.cli import add_tables_arguments, exit_with_reason, table
 from schemas.tables import RECORDINGS
 from transforms.evaluate import BINS, calibration_error, difference
 from transforms.evaluations import (
@@ -35,7 +35,7 @@ _MARKS = {"equal": "{}", "delete": "[-{}-]", "insert": "{{+{}+}}"}
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="jobs.evaluate", description=__doc__)
-    parser.add_argument("--tables", required=True, help="where the Delta tables are: a path or uri, or catalog.schema")
+    add_tables_arguments(parser)
     parser.add_argument(
         "--references",
         metavar="FILE",
@@ -55,7 +55,6 @@ def main(arguments: list[str] | None = None) -> None:
         "by default language, and channel and speaker where references have them",
     )
     parser.add_argument("--worst", type=int, default=5, metavar="N", help="recordings to show with their differences")
-    parser.add_argument("--verbose", action="store_true", help="let Spark talk")
     options = parser.parse_args(arguments)
     if options.against and (options.references or options.reference_words):
         parser.error("--against brings texts and times: give it or files, not both")

@@ -9,7 +9,7 @@ from pathlib import Path
 if not __package__:  # spark-submit puts this folder on the path, not the project's root
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_config
+from jobs.cli import add_config_arguments, add_tables_arguments, exit_with_reason, load_arguments_config
 from transforms.export import export
 from transforms.exports import FORMATS
 from transforms.exports.request import Request, check
@@ -19,7 +19,7 @@ from transforms.tables import Tables
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="jobs.export", description=__doc__)
-    parser.add_argument("--tables", required=True, help="where the Delta tables are: a path or uri, or catalog.schema")
+    add_tables_arguments(parser)
     parser.add_argument("--format", required=True, help=", ".join(FORMATS))
     parser.add_argument("--out", required=True, help="a folder, or a uri in an object store (s3://bucket/folder)")
     parser.add_argument(
@@ -32,7 +32,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--audio-ids", nargs="+", metavar="AUDIO_ID", help="only these recordings")
     parser.add_argument("--embed-audio", action="store_true", help="html: put the audio into the page")
     add_config_arguments(parser)
-    parser.add_argument("--verbose", action="store_true", help="let Spark talk")
     options = parser.parse_args(arguments)
     with exit_with_reason():
         config = load_arguments_config(options)

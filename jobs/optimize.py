@@ -9,7 +9,7 @@ from pathlib import Path
 if not __package__:  # spark-submit puts this folder on the path, not the project's root
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from jobs.cli import exit_with_reason
+from jobs.cli import add_tables_arguments, exit_with_reason
 from schemas.tables import ALL
 from transforms.spark import session
 from transforms.tables import Tables
@@ -17,8 +17,7 @@ from transforms.tables import Tables
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="jobs.optimize", description=__doc__)
-    parser.add_argument("--tables", required=True, help="where the Delta tables are: a path or uri, or catalog.schema")
-    parser.add_argument("--verbose", action="store_true", help="let Spark talk")
+    add_tables_arguments(parser)
     options = parser.parse_args(arguments)
     with exit_with_reason():
         tables = Tables(session(options.verbose), options.tables)

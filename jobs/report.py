@@ -7,7 +7,7 @@ import datetime
 import sys
 from pathlib import Path
 
-from jobs.cli import exit_with_reason
+from jobs.cli import add_tables_arguments, exit_with_reason
 from transforms.page import Price, check_writable, render, write_page
 from transforms.report import gather
 from transforms.spark import session
@@ -16,12 +16,11 @@ from transforms.tables import Tables
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="jobs.report", description=__doc__)
-    parser.add_argument("--tables", required=True, help="where the Delta tables are: a path or uri, or catalog.schema")
+    add_tables_arguments(parser)
     parser.add_argument("--out", required=True, help="the page to write (HTML)")
     parser.add_argument("--run", metavar="RUN_ID", help="of this run alone; by default of all")
     parser.add_argument("--price-per-gpu-hour", type=float, metavar="PRICE", help="in your currency, as in 2.50")
     parser.add_argument("--gpus", type=int, default=1, metavar="N", help="GPUs that ran (default 1)")
-    parser.add_argument("--verbose", action="store_true", help="let Spark talk")
     options = parser.parse_args(arguments)
     if options.gpus < 1 or (options.price_per_gpu_hour or 0) < 0:
         parser.error("--gpus must be at least 1, --price-per-gpu-hour at least 0")
@@ -33,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
         tables.require()
         facts = gather(tables, options.run)
         write_page(out, render(facts, options.tables, options.run, price, datetime.datetime.now(datetime.UTC)))
-    print(f"{options.out}: {facts.totals['recordings']} recordings, {facts.work['runs']} runs", file=sys.stderr)
+    print(f"{options.out}: {facts.totals['recordings']} recordings", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 if not __package__:  # spark-submit puts this folder on the path, not the project's root
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from jobs.cli import exit_with_reason
+from jobs.cli import add_tables_arguments, exit_with_reason
 from transforms.search import Hit, search
 from transforms.spark import session
 from transforms.tables import Tables
@@ -21,12 +21,11 @@ from transforms.tables import Tables
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="jobs.search", description=__doc__)
     parser.add_argument("phrase", help="words in order; case, accents and punctuation do not count")
-    parser.add_argument("--tables", required=True, help="where the Delta tables are: a path or uri, or catalog.schema")
+    add_tables_arguments(parser)
     parser.add_argument("--limit", type=int, default=20, help="hits at most (%(default)s)")
     parser.add_argument("--context", type=int, default=8, help="words shown before and after (%(default)s)")
     parser.add_argument("--language", help="only recordings in this language, an ISO 639 code: en, zh, …")
     parser.add_argument("--json", action="store_true", help="a JSON object a line for each hit, times in milliseconds")
-    parser.add_argument("--verbose", action="store_true", help="let Spark talk")
     options = parser.parse_args(arguments)
     if options.limit < 1 or options.context < 0:
         parser.error("--limit must be at least 1 and --context at least 0")

@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 if not __package__:  # spark-submit puts this folder on the path, not the project's root
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from jobs.cli import exit_with_reason
+from jobs.cli import add_tables_arguments, exit_with_reason
 from schemas.tables import ALL
 from transforms.spark import session
 from transforms.tables import Tables
@@ -30,10 +30,9 @@ _LEAVE = (r"\q", "quit", "exit", "quit;", "exit;")
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="jobs.sql", description=__doc__, epilog=f"tables and views: {_names()}")
-    parser.add_argument("--tables", required=True, help="where the Delta tables are: a path or uri, or catalog.schema")
+    add_tables_arguments(parser)
     parser.add_argument("--create-views", action="store_true", help="keep the views in the catalog and stop")
     parser.add_argument("query", nargs="?", help="Spark SQL; without it a prompt")
-    parser.add_argument("--verbose", action="store_true", help="let Spark talk")
     options = parser.parse_args(arguments)
     with exit_with_reason():
         spark = session(options.verbose)

@@ -11,7 +11,7 @@ if (
 ):  # spark-submit puts this folder on the path, not the project's root; --py-files brings it on a cluster
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_config
+from jobs.cli import add_config_arguments, add_tables_arguments, exit_with_reason, load_arguments_config
 from schemas.config import show_config
 from transforms.job import transcribe
 from transforms.spark import session
@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="jobs.transcribe", description=__doc__)
     add_config_arguments(parser)
     parser.add_argument("--manifest", help="Parquet with a column uri (see python -m jobs.manifest)")
-    parser.add_argument("--tables", help="a path or uri for the Delta tables, or catalog.schema")
+    add_tables_arguments(parser, required=False)
     parser.add_argument(
         "--reprocess",
         nargs="?",
@@ -31,7 +31,6 @@ def main(arguments: list[str] | None = None) -> None:
         help="do again what another configuration made (changed, the default), what failed for good, or everything",
     )
     parser.add_argument("--show-config", action="store_true", help="print the whole effective configuration and stop")
-    parser.add_argument("--verbose", action="store_true", help="let Spark talk")
     options = parser.parse_args(arguments)
     with exit_with_reason():
         config = load_arguments_config(options)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from schemas.config import SAMPLE_RATE_HZ, Config, load_config
+from schemas.tables import Table, to_batch
 from tests import delta_log
 from transforms.job import RunSummary, transcribe
 from transforms.spark import session
@@ -136,6 +137,11 @@ class Lake:
         path = write_manifest(self.folder / f"manifest_{self.runs}.parquet", manifest)
         config = engine_config("run.progress_s=60", *overrides, log_path=self.log, **options)
         return transcribe(self.spark, config, str(path), str(self.root), reprocess)
+
+    def add(self, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+        """Appends rows that no engine made; what a row lacks is null."""
+        batch = to_batch(rows, table.arrow)
+        self.tables.append(table, self.spark.createDataFrame(pa.Table.from_batches([batch])))
 
     @property
     def log(self) -> Path:

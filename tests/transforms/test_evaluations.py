@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from pyspark.sql import SparkSession
 
 import jobs.evaluate
 from schemas.config import ConfigError
-from schemas.tables import EVALUATIONS, RECORDINGS, WORDS, Table, to_batch
+from schemas.tables import EVALUATIONS, RECORDINGS, WORDS
 from tests.lake import Lake
 from transforms.evaluations import current, error_rates, evaluate, group_column
 from transforms.references import find_references
@@ -28,10 +27,6 @@ SPOKEN = {
     "unheard": ("ok", "en", None, "nobody wrote down this one"),
 }
 """By audio_id: status, language, the manifest's reference, and the transcript."""
-
-
-def commit(lake: Lake, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    lake.tables.append(table, lake.spark.createDataFrame(pa.Table.from_batches([to_batch(rows, table.arrow)])))
 
 
 def transcript(audio_id: str, text: str | None, channels: str = "") -> list[dict[str, Any]]:
@@ -57,8 +52,8 @@ def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
         row = {"audio_id": audio_id, "run_key": "k", "uri": f"/calls/{audio_id}.wav", "status": status, "text": text}
         recordings.append({**row, "language": language, "metadata": list(metadata.items())})
         words += transcript(audio_id, text, "010101" if audio_id == "call" else "")
-    commit(lake, RECORDINGS, recordings)
-    commit(lake, WORDS, words)
+    lake.add(RECORDINGS, recordings)
+    lake.add(WORDS, words)
     return lake
 
 
@@ -155,9 +150,9 @@ def test_other_tables_are_references_with_their_times(lake: Lake, tmp_path: Path
     lake, other = lake.copy(tmp_path), Lake(lake.spark, tmp_path / "other")
     other.tables.create()
     row = {"audio_id": "a", "run_key": "k2", "status": "ok", "text": "The quick brown fox", "language": "en"}
-    commit(other, RECORDINGS, [row, {"audio_id": "b", "run_key": "k2", "status": "failed"}])
+    other.add(RECORDINGS, [row, {"audio_id": "b", "run_key": "k2", "status": "failed"}])
     words = transcript("a", "The quick brown fox")
-    commit(other, WORDS, [{**word, "run_key": "k2", "start_ms": word["start_ms"] + 20} for word in words])
+    other.add(WORDS, [{**word, "run_key": "k2", "start_ms": word["start_ms"] + 20} for word in words])
     source, references = find_references(lake.tables, None, None, str(other.root))
     evaluate(lake.tables, references, source)
     (row,) = lake.rows("evaluations")

@@ -12,7 +12,6 @@ from pyspark.sql import SparkSession
 import jobs.report
 from schemas.tables import EVALUATIONS, FAILURES, RECORDINGS, RUNS
 from tests.lake import Lake
-from tests.transforms.test_evaluations import commit
 from transforms.report import gather
 
 AT = datetime.datetime(2026, 1, 2, 3, tzinfo=datetime.UTC)
@@ -65,7 +64,7 @@ def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
         seconds = row.pop("seconds")
         row |= {"run_key": "k", "uri": f"/calls/{row['audio_id']}.wav", "metadata": [], "text": "word " * 60}
         row |= {"duration_ms": seconds and seconds * 1000, "speech_ms": seconds and seconds * 500}
-    commit(lake, RECORDINGS, rows)
+    lake.add(RECORDINGS, rows)
     failure = {
         "stage": "decode",
         "kind": "corrupt",
@@ -74,6 +73,7 @@ def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
         "message": "<b>record it again</b>",
     }
     lost = [{**failure, "audio_id": "lost", "chunk_index": index} for index in (0, 1)]
+<<<<<<< HEAD
     commit(
         lake, FAILURES, [*lost, {**failure, "audio_id": "gone", "kind": "missing", "transient": True, "run_id": "r1"}]
     )
@@ -82,6 +82,12 @@ def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     )
     commit(
         lake,
+=======
+    lake.add(FAILURES, [*lost, {**failure, "audio_id": "gone", "kind": "missing", "transient": True, "run_id": "r1"}])
+    lake.add(RUNS, [run("r1", 0), run("r2", 1, status="failed", audio_hours=None, stage_seconds=[("recognize", 5.0)])])
+    lake.tables.create((EVALUATIONS,))
+    lake.add(
+>>>>>>> evaluate
         EVALUATIONS,
         [evaluation("short", 20, 1), evaluation("long", 100, 9), evaluation("loops", 10, 5, run_key="old")],
     )
@@ -118,7 +124,7 @@ def test_one_run_and_the_page(lake: Lake, tmp_path: Path, capsys: pytest.Capture
     jobs.report.main(
         ["--tables", str(lake.root), "--out", str(out), "--run", "r1", "--price-per-gpu-hour", "4", "--gpus", "2"]
     )
-    assert "2 recordings, 1 runs" in capsys.readouterr().err
+    assert "report.html: 2 recordings" in capsys.readouterr().err
     text = out.read_text(encoding="utf-8")
     for said in ("run <code>r1</code>", "decode, missing", ">4.00<", "2.00 an hour of audio", "long.wav"):
         assert said in text, said
