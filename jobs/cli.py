@@ -1,5 +1,4 @@
-"""What the commands share: the configuration's arguments, and errors told as one sentence, tables
-for the terminal."""
+"""What the commands share: arguments, errors told as one sentence, and tables for the terminal."""
 
 from __future__ import annotations
 

@@ -73,21 +73,9 @@ def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
         "message": "<b>record it again</b>",
     }
     lost = [{**failure, "audio_id": "lost", "chunk_index": index} for index in (0, 1)]
-<<<<<<< HEAD
-    commit(
-        lake, FAILURES, [*lost, {**failure, "audio_id": "gone", "kind": "missing", "transient": True, "run_id": "r1"}]
-    )
-    commit(
-        lake, RUNS, [run("r1", 0), run("r2", 1, status="failed", audio_hours=None, stage_seconds=[("recognize", 5.0)])]
-    )
-    commit(
-        lake,
-=======
     lake.add(FAILURES, [*lost, {**failure, "audio_id": "gone", "kind": "missing", "transient": True, "run_id": "r1"}])
     lake.add(RUNS, [run("r1", 0), run("r2", 1, status="failed", audio_hours=None, stage_seconds=[("recognize", 5.0)])])
-    lake.tables.create((EVALUATIONS,))
     lake.add(
->>>>>>> evaluate
         EVALUATIONS,
         [evaluation("short", 20, 1), evaluation("long", 100, 9), evaluation("loops", 10, 5, run_key="old")],
     )
