@@ -127,12 +127,20 @@ FROM recordings
 WHERE status = 'ok'
 GROUP BY language;
 
--- A recording's audio beside how well it was read: bad audio explains bad text. A telephone's bandwidth is about 4,000
--- Hz; speech is hard to read below an snr_db of about 10. word_error_rate is known where jobs.evaluate had references.
+-- A recording's audio beside how well it was read, since bad audio explains bad text. audio_faults names what is plainly
+-- bad, as in 'noisy, narrow' (a telephone ends at 4,000 Hz). word_error_rate is over all references of jobs.evaluate.
 CREATE OR REPLACE TEMPORARY VIEW audio_quality AS
 SELECT
   r.audio_id, r.uri, regexp_extract(r.uri, '([^/]+)$', 1) AS file,
   r.loudness_lufs, r.snr_db, r.bandwidth_hz, r.clipped_share, r.dc_offset, r.digital_silence_share,
+  nullif(concat_ws(', ',
+    CASE WHEN r.loudness_lufs < -40 THEN 'quiet' END,
+    CASE WHEN r.snr_db < 10 THEN 'noisy' END,
+    CASE WHEN r.bandwidth_hz <= 4000 THEN 'narrow' END,
+    CASE WHEN r.clipped_share > 0.001 THEN 'clipped' END,
+    CASE WHEN abs(r.dc_offset) > 0.01 THEN 'offset' END,
+    CASE WHEN r.digital_silence_share > 0.5 THEN 'gaps' END
+  ), '') AS audio_faults,
   r.confidence, e.word_error_rate, r.status, r.language, r.duration_ms, r.flags, r.transcribed_at, r.metadata
 FROM recordings r
 LEFT JOIN (

@@ -8,7 +8,6 @@ from single samples, 4,000 values a second, and spectra of what is loudest in ev
 from __future__ import annotations
 
 import functools
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -32,17 +31,11 @@ _FULL_SCALE = 0.98
 """At or beyond, a sample counts as clipped: telephone codes end at 32124/32768 (G.711, µ-law)."""
 _SILENT_POWER = 1e-12
 """-120 dBFS: no recorder is that quiet."""
-_LEVEL_STEP_DB = 0.1
+LEVEL_STEP_DB = 0.1
 _BAND_HZ = 200
 _BAND_SHARE = 1e-7
 """A band that is 70 dB below the strongest holds nothing, nor does one at the level of 16-bit rounding."""
 _ROUNDING_POWER = 10 ** (-118 / 10)
-_BANDWIDTH_QUANTILE = 0.9
-"""Of the spectra: a click reaches all frequencies, and speech reaches its highest now and then only."""
-_LOUDNESS_OFFSET = -0.691
-_ABSOLUTE_GATE_LUFS, _RELATIVE_GATE_LU = -70.0, -10.0
-_MIN_SNR_DB = -20.0
-_MIN_SNR_FRAMES = 10
 _K_FILTERS = (
     ((1.53512485958697, -2.69169618940638, 1.19839281085285), (1.0, -1.69065929318241, 0.73248077421585)),
     ((1.0, -2.0, 1.0), (1.0, -1.99004745483398, 0.99007225036621)),
@@ -62,9 +55,9 @@ class VoicePower:
     def add(self, powers: NDArray[np.float32], speech: NDArray[np.bool_], noise: NDArray[np.bool_]) -> None:
         """Shapes (frames,). Digital silence is no noise: it says nothing of the room."""
         noise = noise & (powers > _SILENT_POWER)
-        self.speech_power += float(powers[speech].sum(dtype=np.float64))
+        self.speech_power += float(powers @ speech)
         self.speech_frames += int(np.count_nonzero(speech))
-        self.noise_power += float(powers[noise].sum(dtype=np.float64))
+        self.noise_power += float(powers @ noise)
         self.noise_frames += int(np.count_nonzero(noise))
 
 
@@ -121,45 +114,45 @@ class Meter:
         whole = head + (len(block) - head) // self._piece * self._piece
         for samples in (np.concatenate([self._rest, block[:head]]), block[head:whole]):
             pieces = samples.reshape(-1, self._piece, channels)
-            self._points.append(pieces[:, : self._heard : self._step])
+            # Along the samples of a channel: so they are taken quickest.
+            self._points.append(pieces.transpose(2, 0, 1)[:, :, : self._heard : self._step].copy())
             self._heads.extend(pieces[:, : self._head])
         self._rest = block[whole:].copy()
-        if sum(map(len, self._points)) >= _STRETCH_PIECES:
+        if len(self._heads) >= _STRETCH_PIECES:
             self._measure_waiting(_STRETCH_PIECES)
 
     def finish(self, continues: bool, voices: Iterable[VoicePower]) -> dict[str, Any]:
         """The part's row of schemas.tables.QUALITY. `continues`: another part follows. `voices`: of each channel."""
         self._measure_waiting(1)
         parts = [self._own] if continues else [self._own, self._beyond]
-        return _added([*map(vars, parts), *map(vars, voices)])
+        return added([*map(vars, parts), *map(vars, voices)])
 
     def _measure_waiting(self, least: int) -> None:
         """In stretches of fixed length, so that sums do not depend on blocks; fewer than `least` pieces wait on."""
         if not self._points:
             return
-        points = np.concatenate(self._points)
+        points = np.concatenate(self._points, axis=1)
         done = 0
-        while len(points) - done >= least:
+        while points.shape[1] - done >= least:
             stretch = slice(done, done + _STRETCH_PIECES)
-            self._measure(points[stretch], self._heads[stretch])
-            done = min(len(points), stretch.stop)
-        self._points, self._heads = [points[done:].copy()], self._heads[done:]
+            self._measure(points[:, stretch], self._heads[stretch])
+            done = min(points.shape[1], stretch.stop)
+        self._points, self._heads = [points[:, done:].copy()], self._heads[done:]
 
     def _measure(self, pieces: Block, heads: list[Block]) -> None:
-        """`pieces`: (tenths of a second, samples of each, channels); `heads`: (samples, channels) of each."""
+        """`pieces`: (channels, tenths of a second, samples of each); `heads`: (samples, channels) of each."""
         sums = self._own if self._measured < self._own_pieces else self._beyond
-        self._measured += len(pieces)
-        count, samples, channels = pieces.shape
+        _, count, samples = pieces.shape
+        self._measured += count
         sums.samples += pieces.size
         if pieces.max() >= _FULL_SCALE or pieces.min() <= -_FULL_SCALE:
             sums.clipped += int(np.count_nonzero(np.abs(pieces) >= _FULL_SCALE))
-        rows = pieces.reshape(count, -1)
-        powers = np.einsum("ij,ij->i", rows, rows).astype(np.float64) / samples
-        means = (rows @ _channel_units(samples, channels)).astype(np.float64) / samples
+        powers = np.einsum("cij,cij->ci", pieces, pieces).sum(axis=0, dtype=np.float64) / samples
+        means = (pieces @ np.ones(samples, np.float32)).astype(np.float64) / samples
         sums.pieces += count
         sums.silent_pieces += int(np.count_nonzero(powers <= _SILENT_POWER))
-        sums.channel_means = _lists_added(sums.channel_means, means.sum(axis=0).tolist())
-        varying = np.maximum(powers - np.square(means).sum(axis=1), 0)
+        sums.channel_means = _lists_added(sums.channel_means, means.sum(axis=1).tolist())
+        varying = np.maximum(powers - np.square(means).sum(axis=0), 0)
         self._gate(varying, sums)
         for first in range(0, count, _LOOK_PIECES):
             loudest = first + int(np.argmax(varying[first : first + _LOOK_PIECES]))
@@ -173,7 +166,7 @@ class Meter:
         if len(powers) >= _GATE_PIECES:
             blocks = np.convolve(powers, np.full(_GATE_PIECES, 1 / _GATE_PIECES), mode="valid")
             decibels = 10 * np.log10(np.maximum(blocks, _SILENT_POWER))
-            sums.levels.update(np.rint(decibels / _LEVEL_STEP_DB).astype(int).tolist())
+            sums.levels.update(np.rint(decibels / LEVEL_STEP_DB).astype(int).tolist())
 
     def _look(self, samples: Block, sums: _Sums) -> None:
         """The spectrum of the louder channel: what K-weighting makes of it, and how far up it reaches."""
@@ -209,12 +202,6 @@ def _lens(rate_hz: int, length: int) -> _Lens:
     return _Lens(window.astype(np.float32), k_weights(hertz).astype(np.float32), starts, tops_hz[starts], scale)
 
 
-@functools.cache
-def _channel_units(samples: int, channels: int) -> NDArray[np.float32]:
-    """(samples * channels, channels): what sums interleaved samples by channel, quicker than NumPy's own sum."""
-    return np.tile(np.eye(channels, dtype=np.float32), (samples, 1))
-
-
 def k_weights(hertz: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """The K-weighting's gain in power by frequency; from 24 kHz up it is that of 24 kHz."""
     delay = np.exp(-2j * np.pi * np.minimum(hertz, 24_000) / 48_000)
@@ -224,59 +211,8 @@ def k_weights(hertz: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return gain
 
 
-def figures(parts: Iterable[Mapping[str, Any] | None]) -> dict[str, float | None]:
-    """The columns of recordings from its parts' rows of schemas.tables.QUALITY; null where they say nothing."""
-    known = [part for part in parts if part]
-    if not known:
-        return {}
-    sums = _added(known)
-    samples, pieces = sums["samples"], sums["pieces"]
-    return {
-        "loudness_lufs": _loudness(sums),
-        "clipped_share": sums["clipped"] / samples if samples else None,
-        "bandwidth_hz": _bandwidth(sums["bandwidths"]),
-        "snr_db": _snr(sums),
-        "dc_offset": max((total / pieces for total in sums["channel_means"]), key=abs, default=None),
-        "digital_silence_share": sums["silent_pieces"] / pieces if pieces else None,
-    }
-
-
-def _loudness(sums: Mapping[str, Any]) -> float | None:
-    """Integrated loudness after ITU-R BS.1770-5, gates included, all channels weighing 1. The K-weighting's effect is
-    that on the spectra that were looked at, taken alike for all blocks."""
-    if not sums["plain_power"]:
-        return None
-    weighting_db = 10 * math.log10(sums["weighted_power"] / sums["plain_power"])
-    blocks = {level * _LEVEL_STEP_DB + weighting_db + _LOUDNESS_OFFSET: n for level, n in sums["levels"].items()}
-    mean = _gated_mean(blocks, _ABSOLUTE_GATE_LUFS)
-    return None if mean is None else _gated_mean(blocks, max(_ABSOLUTE_GATE_LUFS, mean + _RELATIVE_GATE_LU))
-
-
-def _gated_mean(blocks: Mapping[float, int], gate_lufs: float) -> float | None:
-    """The loudness of the mean power of the blocks above the gate."""
-    loud = [(10 ** (lufs / 10), count) for lufs, count in blocks.items() if lufs > gate_lufs]
-    return 10 * math.log10(sum(p * n for p, n in loud) / sum(n for _, n in loud)) if loud else None
-
-
-def _bandwidth(bandwidths: Mapping[int, int]) -> int | None:
-    below, total = 0, sum(bandwidths.values())
-    for top_hz in sorted(bandwidths):
-        below += bandwidths[top_hz]
-        if below >= _BANDWIDTH_QUANTILE * total:
-            return top_hz
-    return None
-
-
-def _snr(sums: Mapping[str, Any]) -> float | None:
-    if min(sums["speech_frames"], sums["noise_frames"]) < _MIN_SNR_FRAMES:
-        return None
-    noise = sums["noise_power"] / sums["noise_frames"]
-    speech = sums["speech_power"] / sums["speech_frames"] - noise
-    return max(_MIN_SNR_DB, 10 * math.log10(max(speech, 1e-30) / noise))
-
-
-def _added(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Numbers and counts added up, null counting as nothing."""
+def added(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Rows of schemas.tables.QUALITY added up, null counting as nothing."""
     total: dict[str, Any] = {**vars(_Sums()), **vars(VoicePower())}
     for row in rows:
         for name, value in row.items():

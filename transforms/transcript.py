@@ -8,7 +8,7 @@ from typing import Any
 
 from schemas.config import SegmentsConfig
 from transforms.folding import folded_text
-from transforms.quality import figures
+from transforms.quality_figures import figures
 from transforms.segments import TimedWord, mean_confidence, split_segments
 from transforms.words import separator
 

@@ -16,7 +16,8 @@ from schemas.tables import CHUNKS, QUALITY, to_batch
 from tests.lake import talk
 from tests.sounds import Samples, noise, written
 from tests.transforms.works import heard, work
-from transforms.quality import Meter, figures, k_weights
+from transforms.quality import Meter, k_weights
+from transforms.quality_figures import figures
 
 Figures = dict[str, Any]
 
