@@ -36,6 +36,24 @@ WORD = pa.struct(
 )
 ALTERNATIVE = pa.struct([("text", TEXT), ("logprob", DOUBLE)])
 FAILURE = pa.struct([("stage", TEXT), ("kind", TEXT), ("message", TEXT), ("transient", BOOLEAN)])
+QUALITY = pa.struct(
+    [
+        ("samples", BIGINT),
+        ("clipped", BIGINT),
+        ("pieces", BIGINT),
+        ("silent_pieces", BIGINT),
+        ("channel_means", pa.list_(DOUBLE)),
+        ("levels", pa.map_(INT, BIGINT)),
+        ("plain_power", DOUBLE),
+        ("weighted_power", DOUBLE),
+        ("bandwidths", pa.map_(INT, BIGINT)),
+        ("speech_power", DOUBLE),
+        ("speech_frames", BIGINT),
+        ("noise_power", DOUBLE),
+        ("noise_frames", BIGINT),
+    ]
+)
+"""What transforms/quality.py counts of a part, such that parts add up."""
 CLOSING = pa.struct(
     [
         ("uri", TEXT),
@@ -50,6 +68,7 @@ CLOSING = pa.struct(
         ("flags", FLAGS),
         ("engine", TEXT),
         ("model", TEXT),
+        ("quality", QUALITY),
     ]
 )
 
@@ -157,6 +176,20 @@ RECORDINGS = Table(
         ("speech_ms", BIGINT, "length of the speech found by VAD, summed over channels"),
         ("word_count", INT, "number of rows in words"),
         _CONFIDENCE,
+        (
+            "loudness_lufs",
+            DOUBLE,
+            "integrated loudness after ITU-R BS.1770 (EBU R128): -23 is broadcast speech; null if too quiet or short",
+        ),
+        ("clipped_share", DOUBLE, "0 to 1: samples at full scale; from about 0.001 speech sounds overdriven"),
+        (
+            "bandwidth_hz",
+            INT,
+            "frequency above which there is practically no energy: up to 4000 for a telephone, whatever the rate",
+        ),
+        ("snr_db", DOUBLE, "power of the speech over that between it, in 0 to 8 kHz; null if either is missing"),
+        ("dc_offset", DOUBLE, "mean of the samples in the channel where it is farthest from 0; full scale is 1"),
+        ("digital_silence_share", DOUBLE, "0 to 1: tenths of a second without any signal, as gaps and muting leave"),
         ("flags", FLAGS, FLAGS_COMMENT),
         ("engine", TEXT, "recognizer"),
         ("model", TEXT, "model and revision of the recognizer"),

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from transforms.errors import RecordingError
 from transforms.fetch import fetched
 from transforms.packing import ChunkSpan, Packer
 from transforms.parts import Part
+from transforms.quality import Meter, VoicePower
 from transforms.vad import SpeechFinder
 
 _HEADER_SLACK = (500, 0.05)
@@ -85,6 +86,8 @@ class Closing:
     chunk_count: int = 0
     continues: bool = False
     flags: list[str] = field(default_factory=list)
+    quality: dict[str, Any] | None = None
+    """As schemas.tables.QUALITY; None if nothing was heard."""
     error: RecordingError | None = None
 
 
@@ -117,6 +120,7 @@ def front(work: Work, config: Config, clock: StageClock) -> Iterator[Chunk | Clo
     closing, report = Closing(work), DecodeReport()
     try:
         part = Part(work.part_index, work.start_ms, config.packing)
+        meter = Meter(config.packing.part_minutes * 60)
         with ExitStack() as open_files:
             with clock("fetch"):
                 source = open_files.enter_context(fetched(work.uri, work.content, config.fetch))
@@ -128,8 +132,9 @@ def front(work: Work, config: Config, clock: StageClock) -> Iterator[Chunk | Clo
                 block_s=config.audio.block_s,
                 start_ms=part.read_from_ms,
                 end_ms=work.end_ms,
+                meter=meter,
             )
-            yield from _speech(work, part, clock.timed("decode", blocks), config, clock, closing)
+            yield from _speech(work, part, clock.timed("decode", blocks), config, clock, closing, meter)
         closing.continues = part.continues
     except RecordingError as error:
         closing.error = error
@@ -153,7 +158,7 @@ def _flag(closing: Closing, report: DecodeReport, work: Work) -> None:
 
 
 def _speech(
-    work: Work, part: Part, blocks: Iterator[Block], config: Config, clock: StageClock, closing: Closing
+    work: Work, part: Part, blocks: Iterator[Block], config: Config, clock: StageClock, closing: Closing, meter: Meter
 ) -> Iterator[Chunk]:
     channels: list[_Channel] = []
     samples_heard = speech_samples = 0
@@ -177,6 +182,8 @@ def _speech(
     closing.audio_ms = samples_heard * 1000 // SAMPLE_RATE_HZ
     closing.speech_ms = speech_samples * 1000 // SAMPLE_RATE_HZ
     closing.chunk_count = sum(channel.count for channel in channels)
+    if samples_heard:
+        closing.quality = meter.finish(part.continues, [channel.voice for channel in channels])
 
 
 class _Channel:
@@ -189,6 +196,10 @@ class _Channel:
         self._held = np.zeros(0, dtype=np.float32)
         self._held_from = 0
         self.count = 0
+
+    @property
+    def voice(self) -> VoicePower:
+        return self._finder.voice
 
     def push(self, samples: NDArray[np.float32]) -> list[tuple[Chunk, int]]:
         self._held = np.concatenate([self._held, samples])

@@ -241,6 +241,7 @@ def closing_row(closing: Closing, spec: TaskSpec, language: str | None = None) -
             "flags": closing.flags,
             "engine": spec.engine_name,
             "model": spec.model_name,
+            "quality": closing.quality,
         },
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schemas.config import SegmentsConfig
+from transforms.quality_figures import figures
 from transforms.segments import TimedWord, mean_confidence, split_segments
 from transforms.words import separator
 
@@ -169,6 +170,7 @@ def _recording(
         "speech_ms": _sum(row["closing"]["speech_ms"] for row in closings),
         "word_count": len(words) if text or not failures else None,
         "confidence": mean_confidence(words),
+        **figures(row["closing"].get("quality") for row in closings),
         "flags": sorted(flags),
         "engine": first["engine"],
         "model": first["model"],

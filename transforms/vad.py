@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.config import SAMPLE_RATE_HZ, VadConfig
+from transforms.quality import VoicePower
 
 FRAME_SAMPLES = 512
 """Samples a frame (32 ms): fixed by Silero at 16 kHz, as are the 64 samples of context before each frame and the
@@ -24,6 +25,8 @@ _QUIET_FRAMES = 5
 """A forced cut looks for the quietest stretch of this many frames (160 ms, the length of a short pause between
 words)."""
 _SILENCE_FLOOR = 1e-10
+_NOISE_PROBABILITY = 0.05
+"""Below, a frame is the room's alone: the last of a word fades above it."""
 
 
 class Span(NamedTuple):
@@ -38,6 +41,7 @@ class SpeechFinder:
     point.
 
     `push` and `finish` return the spans that have ended; `settled` is a position before which nothing new will appear.
+    `voice` tells how loud the speech was, and what is heard between.
     """
 
     def __init__(self, config: VadConfig, max_span_samples: int) -> None:
@@ -53,6 +57,7 @@ class SpeechFinder:
         self._cut_before = False
         self._silent_since: int | None = None
         self._powers: list[float] = []
+        self.voice = VoicePower()
 
     @property
     def settled(self) -> int:
@@ -76,7 +81,9 @@ class SpeechFinder:
     def _advance(self, frames: NDArray[np.float32]) -> list[Span]:
         spans: list[Span] = []
         powers = np.square(frames).mean(axis=1)
-        for probability, power in zip(self._probabilities(frames), powers, strict=True):
+        probabilities = self._probabilities(frames)
+        self.voice.add(powers, probabilities >= self._config.threshold, probabilities < _NOISE_PROBABILITY)
+        for probability, power in zip(probabilities, powers, strict=True):
             spans += self._step(float(probability), float(power))
         return spans
 

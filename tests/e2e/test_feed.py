@@ -36,5 +36,6 @@ def test_the_change_data_feed_of_words_tells_what_a_run_added_and_replaced(finis
 @pytest.mark.parametrize("table", ALL, ids=lambda table: table.name)
 def test_delta_rs_and_duckdb_open_every_table(finished: Finished, table: Table) -> None:
     opened = deltalake.DeltaTable(str(finished.lake.root / table.name)).to_pyarrow_dataset()
-    rows = duckdb.connect().register("opened", opened).sql(f"SELECT {', '.join(table.names)} FROM opened").fetchall()
+    columns = ", ".join(f'"{name}"' for name in table.names)
+    rows = duckdb.connect().register("opened", opened).sql(f"SELECT {columns} FROM opened").fetchall()
     assert len(rows) == len(finished.lake.rows(table.name)) > 0

@@ -82,6 +82,21 @@ def test_unknown_values_are_null(finished: Finished) -> None:
     )
 
 
+def test_the_quality_of_the_audio_is_told_of_whole_recordings(finished: Finished) -> None:
+    found = finished.lake.by_name("recordings")
+    for name in ("clip_00.wav", "long.wav", "call.wav", "as-bytes"):
+        assert -30 < found[name]["loudness_lufs"] < -15, name
+        assert found[name]["bandwidth_hz"] in range(6000, 8001), name
+        assert found[name]["clipped_share"] == 0, name
+        assert abs(found[name]["dc_offset"]) < 0.001, name
+    assert (found["silence.wav"]["digital_silence_share"], found["silence.wav"]["loudness_lufs"]) == (1, None)
+    assert {found["text.mp3"][name] for name in ("loudness_lufs", "digital_silence_share", "dc_offset")} == {None}
+    long = found["long.wav"]["audio_id"]
+    closings = [row["closing"] for row in finished.lake.rows("chunks") if row["audio_id"] == long and row["closing"]]
+    assert len(closings) > 2
+    assert sum(closing["quality"]["pieces"] for closing in closings) == 1000
+
+
 def test_other_columns_of_the_manifest_become_metadata(finished: Finished) -> None:
     found = finished.lake.by_name("recordings")
     assert found["clip_00.wav"]["metadata"] == {"speaker_name": "Ann", "score": "3", "tags": '["a","b"]'}

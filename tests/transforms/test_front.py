@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def test_the_size_of_blocks_changes_no_chunk(examples: Path, name: str, channels
     for block_s in (1.7, 300.0):
         chunks, same_closing = heard(job, _config(audio={"block_s": block_s}))
         assert sorted(_ranges(chunks), key=str) == sorted(_ranges(expected), key=str)
-        assert same_closing == closing
+        assert replace(same_closing, quality=None) == replace(closing, quality=None)  # see test_quality.py
 
 
 @pytest.mark.parametrize("name", ["meeting_note.flac", "podcast_intro.mp3"])
