@@ -68,6 +68,9 @@ def test_vtt_is_read_by_webvtt_with_all_its_words_and_speakers(one: Recording) -
     assert words.split() == said(one)
     assert text.startswith("WEBVTT\n")
     assert text.count("-->") == len(captions)
+    if one is HOSTILE_CALL:
+        assert "&lt;b&gt;&amp;amp;" in text
+        assert text.count("<") == text.count("<v ")
     if one is CALL:
         assert [caption.voice for caption in captions] == ["channel-0", "channel-1", "channel-0"]
 
@@ -86,6 +89,8 @@ def test_textgrid_is_read_by_praatio_and_its_intervals_touch(one: Recording, tmp
         assert all(interval.start < interval.end for interval in intervals)
         labels += [interval.label for interval in intervals if interval.label and name.endswith("words")]
     assert sorted(" ".join(labels).replace('""', '"').split()) == sorted(said(one))
+    if one is HOSTILE_CALL:
+        assert 'text = """no"""\n' in path.read_text(encoding="utf-8")
     if one is CALL:
         assert grid.tierNames == (
             "channel-0 - words",

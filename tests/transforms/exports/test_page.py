@@ -28,12 +28,14 @@ class Read(HTMLParser):
         self.words: list[str] = []
         self.texts: dict[str, str] = {}
         self.tags: list[str] = []
+        self.attributes: set[str] = set()
         self.opened: list[str] = []
         self._inside: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.attributes |= {name for name, _ in attributes}
         self.opened += [
             value or "" for name, value in attributes if name in ("src", "href", "action", "data", "poster")
         ]
@@ -75,6 +77,7 @@ def test_every_word_is_a_span_with_its_times() -> None:
 def test_hostile_text_stays_text() -> None:
     page, harmless = read(HOSTILE_CALL), read(recording(segment("a", speaker="b"), segment("c", 9_000, speaker="d")))
     assert set(page.tags) == set(harmless.tags)
+    assert page.attributes == harmless.attributes | {"src", "data-uri"}
     assert page.tags.count("script") == 2
     assert page.words == [*HOSTILE.split(), "{{times}}", "a", "b"] or page.words == [
         *HOSTILE.split(),
