@@ -31,7 +31,6 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--limit must be at least 1 and --context at least 0")
     with exit_with_reason():
         tables = Tables(session(options.verbose), options.tables)
-        tables.require()
         hits = search(tables, options.phrase, limit=options.limit, context=options.context, language=options.language)
     if options.json:
         for hit in hits:

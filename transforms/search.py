@@ -16,11 +16,10 @@ from itertools import accumulate, groupby
 from operator import or_
 from typing import Any
 
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from schemas.config import ConfigError
-from schemas.tables import RECORDINGS, WORDS, Table
+from schemas.tables import RECORDINGS, WORDS
 from transforms.folding import by_channel, fold, needle
 from transforms.tables import Tables
 from transforms.words import UNSPACED, separator
@@ -62,6 +61,7 @@ def search(tables: Tables, phrase: str, *, limit: int = 20, context: int = 8, la
     sought = needle(phrase)
     if not sought:
         raise ConfigError("the phrase has neither letter nor digit, so there is nothing to search for")
+    tables.require()
     found = _recordings(tables, sought, limit, language)
     placed = _with_words(tables, found)
     return [hit for recording, words in placed for hit in _hits(recording, words, sought, context)][:limit]
@@ -69,7 +69,7 @@ def search(tables: Tables, phrase: str, *, limit: int = 20, context: int = 8, la
 
 def _recordings(tables: Tables, sought: str, limit: int, language: str | None) -> list[Row]:
     """As many recordings that hold the phrase as it takes for `limit` hits, by uri."""
-    recordings = _read(tables, RECORDINGS, [*_SHOWN_COLUMNS, "status", "folded_text"])
+    recordings = tables.read(RECORDINGS)
     if language is not None:
         recordings = recordings.where(F.col("language") == language)
     unknown = (F.col("status") == "ok") & F.col("folded_text").isNull()
@@ -84,14 +84,17 @@ def _recordings(tables: Tables, sought: str, limit: int, language: str | None) -
         .to_pylist()
     )
     if rows and rows[0]["places"] is None:
-        raise ConfigError(f"{tables.root} has recordings without folded_text: {_remedy(tables)}")
+        raise ConfigError(
+            f"{tables.root} has recordings of an earlier version, without folded_text; "
+            f"fill it, with no engine, with: python -m jobs.publish --tables {tables.root}"
+        )
     before = accumulate((row["places"] for row in rows), initial=0)
     return [row for row, places in zip(rows, before, strict=False) if places < limit]
 
 
 def _with_words(tables: Tables, recordings: Sequence[Row]) -> Iterator[tuple[Row, list[Row]]]:
     """Each recording with its words in order."""
-    words = _read(tables, WORDS, [*_WORD_COLUMNS, "run_key"])
+    words = tables.read(WORDS)
     for first in range(0, len(recordings), _RECORDINGS_AT_ONCE):
         together = recordings[first : first + _RECORDINGS_AT_ONCE]
         # Equations and no IN, whose values Delta and Parquet take for a range: hashes spread over all of it.
@@ -169,18 +172,3 @@ def _text(words: Sequence[Row]) -> str:
     for word in words:
         text += separator(text, word["word"]) + word["word"]
     return text
-
-
-def _read(tables: Tables, table: Table, columns: Sequence[str]) -> DataFrame:
-    """Raises ConfigError if the table is none of ours, or one of an older version."""
-    rows = tables.read(table)
-    if missing := [name for name in columns if name not in rows.columns]:
-        raise ConfigError(f"{tables.root} has a table {table.name} without {', '.join(missing)}: {_remedy(tables)}")
-    return rows.select(*columns)
-
-
-def _remedy(tables: Tables) -> str:
-    return (
-        "if an older version of Lakescribe made it, "
-        f"python -m jobs.publish --tables {tables.root} brings it up to date, with no engine"
-    )
