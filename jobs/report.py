@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import datetime
 import sys
-from pathlib import Path
 
 from jobs.cli import add_tables_arguments, exit_with_reason
-from transforms.page import Price, check_writable, render, write_page
+from transforms.page import Price, check_place, render, write_page
 from transforms.report import gather
 from transforms.spark import session
 from transforms.tables import Tables
@@ -17,7 +16,7 @@ from transforms.tables import Tables
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="jobs.report", description=__doc__)
     add_tables_arguments(parser)
-    parser.add_argument("--out", required=True, help="the page to write (HTML)")
+    parser.add_argument("--out", required=True, help="the page to write (HTML): a path or uri")
     parser.add_argument("--run", metavar="RUN_ID", help="of this run alone; by default of all")
     parser.add_argument("--price-per-gpu-hour", type=float, metavar="PRICE", help="in your currency, as in 2.50")
     parser.add_argument("--gpus", type=int, default=1, metavar="N", help="GPUs that ran (default 1)")
@@ -26,12 +25,11 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--gpus must be at least 1, --price-per-gpu-hour at least 0")
     price = None if options.price_per_gpu_hour is None else Price(options.price_per_gpu_hour, options.gpus)
     with exit_with_reason():
-        out = Path(options.out).expanduser()
-        check_writable(out)
+        check_place(options.out)
         tables = Tables(session(options.verbose), options.tables)
         tables.require()
         facts = gather(tables, options.run)
-        write_page(out, render(facts, options.tables, options.run, price, datetime.datetime.now(datetime.UTC)))
+        write_page(options.out, render(facts, options.tables, options.run, price, datetime.datetime.now(datetime.UTC)))
     print(f"{options.out}: {facts.totals['recordings']} recordings", file=sys.stderr)
 
 

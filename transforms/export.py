@@ -19,10 +19,10 @@ from schemas.tables import RECORDINGS, SEGMENTS, WORDS, to_batch
 from transforms.errors import ExportError, RecordingError
 from transforms.exports import FORMATS, Render
 from transforms.exports.audio_link import audio_link, embedded_audio
-from transforms.exports.files import write_whole
 from transforms.exports.names import file_stem
 from transforms.exports.recording import Recording, Row, from_row
 from transforms.exports.request import Request, check
+from transforms.files import write_whole
 from transforms.tables import Tables
 
 _SHARD_RECORDINGS = 10_000

@@ -10,16 +10,15 @@ from __future__ import annotations
 import datetime
 import importlib.resources
 import importlib.util
-import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
-from schemas.config import ConfigError
+from schemas.config import ConfigError, FetchConfig
 from transforms.evaluate import BINS, difference
+from transforms.fetch import local_path
+from transforms.files import check_folder, write_whole
 from transforms.report import DOUBTFUL, LENGTHS_S, TEXT_CHARS, Facts, Row
 
 FLAG_REASONS = {
@@ -103,32 +102,28 @@ def render(facts: Facts, root: str, run_id: str | None, price: Price | None, now
     )
 
 
-def check_writable(out: Path) -> None:
-    """Makes the folder of `out`; raises ConfigError if no file can be written there. Before the work, not after it."""
-    with _told(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.is_dir():
-            raise IsADirectoryError("it is a folder; name a file in it")
-        tempfile.TemporaryFile(dir=out.parent).close()
+def check_place(out: str) -> None:
+    """Raises ConfigError if `out` (a path or uri) cannot be a file. Before the work, not after it."""
+    local = local_path(out)
+    if out.endswith("/") or (local is not None and local.is_dir()):
+        raise ConfigError(f"--out {out} is a folder; name a file in it")
+    check_folder(_folder_and_name(out)[0], FetchConfig())
 
 
-def write_page(out: Path, page: str) -> None:
+def write_page(out: str, page: str) -> None:
     """Writes the page whole or, with ConfigError, not at all: a page that is there stays as it is."""
-    beside = out.with_name(f".{out.name}.{os.getpid()}")
-    with _told(out):
-        try:
-            beside.write_text(page, encoding="utf-8")
-            beside.replace(out)
-        finally:
-            beside.unlink(missing_ok=True)
-
-
-@contextmanager
-def _told(out: Path) -> Iterator[None]:
     try:
-        yield
+        write_whole(*_folder_and_name(out), [page], FetchConfig())
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error.strerror or error}; give --out another place") from error
+
+
+def _folder_and_name(out: str) -> tuple[str, str]:
+    local = local_path(out)
+    if local is not None:
+        return str(local.parent), local.name
+    folder, _, name = out.rpartition("/")
+    return folder, name
 
 
 def _template() -> str:

@@ -23,7 +23,7 @@ from tests.lake import ROOT
 from transforms.page import (
     FLAG_REASONS,
     Price,
-    check_writable,
+    check_place,
     cost,
     duration,
     hours,
@@ -265,23 +265,23 @@ def test_every_flag_of_the_tables_has_words() -> None:
 
 
 def test_a_place_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
-    check_writable(tmp_path / "new" / "report.html")
-    assert list((tmp_path / "new").iterdir()) == []
-    with pytest.raises(ConfigError, match="it is a folder"):
-        check_writable(tmp_path)
+    check_place(str(tmp_path / "new" / "report.html"))
+    for folder in (f"{tmp_path}", f"{tmp_path}/", f"{tmp_path}/new/"):
+        with pytest.raises(ConfigError, match="is a folder; name a file in it"):
+            check_place(folder)
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match=r"report\.html cannot be written"):
-        check_writable(tmp_path / "file" / "report.html")
+    with pytest.raises(ConfigError, match="file is a file; give a folder"):
+        check_place(str(tmp_path / "file" / "report.html"))
 
 
 def test_a_full_disk_leaves_the_page_that_was_there(tmp_path: Path) -> None:
     out = tmp_path / "report.html"
-    write_page(out, "before")
+    write_page(str(out), "before")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(ConfigError, match=r"cannot be written: .*; give --out another place"):
-            write_page(out, "x" * 100_000)
+            write_page(str(out), "x" * 100_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert out.read_text() == "before"

@@ -6,9 +6,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from schemas.config import FetchConfig
-from transforms.exports import files
-from transforms.exports.files import write_whole
+from schemas.config import ConfigError, FetchConfig
+from transforms import files
+from transforms.files import check_folder, write_whole
 
 CONFIG = FetchConfig()
 
@@ -61,3 +61,14 @@ def test_a_store_that_breaks_while_it_takes_a_file_keeps_the_old_one(
     with pytest.raises(OSError, match="connection lost"):
         write_whole(out, "a.txt", ["new"], CONFIG)
     assert contents(out) == {"a.txt": b"old"}
+
+
+def test_a_folder_that_cannot_be_one_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check_folder(str(tmp_path / "new" / "folder"), CONFIG)
+    with pytest.raises(ConfigError, match=r"file is a file; give a folder"):
+        check_folder(str(tmp_path / "file"), CONFIG)
+    with pytest.raises(ConfigError, match=r"file is a file; give a folder"):
+        check_folder(str(tmp_path / "file" / "below"), CONFIG)
+    with pytest.raises(ConfigError, match="nothing here opens nosuchstore://"):
+        check_folder("nosuchstore://bucket/folder", CONFIG)

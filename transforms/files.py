@@ -49,8 +49,11 @@ def check_folder(folder: str, config: FetchConfig) -> None:
     """Raises ConfigError if `folder` cannot be one, or if nothing here opens such a uri."""
     local = local_path(folder)
     if local is not None:
-        if local.exists() and not local.is_dir():
-            raise ConfigError(f"--out {folder} is a file; give a folder")
+        there = next(place for place in (local, *local.absolute().parents) if place.exists())
+        if not there.is_dir():
+            raise ConfigError(f"--out {folder}: {there} is a file; give a folder")
+        if not os.access(there, os.W_OK):
+            raise ConfigError(f"--out {folder}: {there} must not be written to; give another place")
         return
     try:
         open_filesystem(folder, config)
