@@ -31,6 +31,8 @@ _FULL_SCALE = 0.98
 """At or beyond, a sample counts as clipped: telephone codes end at 32124/32768 (G.711, µ-law)."""
 _SILENT_POWER = 1e-12
 """-120 dBFS: no recorder is that quiet."""
+_POWER_UNIT = 2.0**-38
+"""-114 dBFS: sums of its multiples are exact, so they do not depend on how the audio was cut into blocks."""
 LEVEL_STEP_DB = 0.1
 _BAND_HZ = 200
 _BAND_SHARE = 1e-7
@@ -55,6 +57,7 @@ class VoicePower:
     def add(self, powers: NDArray[np.float32], speech: NDArray[np.bool_], noise: NDArray[np.bool_]) -> None:
         """Shapes (frames,). Digital silence is no noise: it says nothing of the room."""
         noise = noise & (powers > _SILENT_POWER)
+        powers = np.round(powers.astype(np.float64) / _POWER_UNIT) * _POWER_UNIT
         self.speech_power += float(powers @ speech)
         self.speech_frames += int(np.count_nonzero(speech))
         self.noise_power += float(powers @ noise)

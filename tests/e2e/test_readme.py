@@ -20,7 +20,7 @@ def test_the_commands_of_the_readme_work_in_order(tmp_path: Path) -> None:
         assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
         outputs.append(done.stdout + done.stderr)
     assert "2 recordings (0 failed" in outputs[0]
-    assert re.search(r"voice_memo\.m4a\s*\|\s*ok\s*\|", outputs[0])
+    assert re.search(r"voice_memo\.m4a\s*\|\s*en\s*\|", outputs[0])
     assert outputs[1].count("|") > 20, "the query over words shows rows"
     assert "threshold: 0.6" in outputs[2]
     assert "2 recordings published" in outputs[3]
