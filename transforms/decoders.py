@@ -23,6 +23,8 @@ _RATES_HZ = (1_000, 768_000)
 _MAX_CHANNELS = 64
 _MEND = "check that the copy is complete, or convert it to WAV"
 _BY_LIBSNDFILE = {"WAV", "WAVEX", "W64", "RF64", "FLAC", "AIFF", "CAF", "AU", "NIST"}
+_FFMPEG_BLOCK_S = 5
+"""What follows the decoder costs by the call as well."""
 _LOST_S = (0.1, 3600.0)
 """After damage, a jump of the time stamps between these is sound that could not be decoded: silence stands in."""
 _PIECE_FRAMES = 4096
@@ -171,11 +173,12 @@ def _opened_by_ffmpeg(source: Source, name: str, report: DecodeReport) -> Iterat
 
 
 def _ffmpeg_blocks(container: Any, stream: Any, report: DecodeReport) -> Iterator[NDArray[np.float32]]:
-    """About a second at a time; a packet that cannot be decoded is noted, and silence of its length takes its place."""
+    """Some seconds at a time; a packet that cannot be decoded is noted, and silence of its length takes its place."""
     import av
 
     convert = _Converter(stream)
     waiting: list[NDArray[np.float32]] = []
+    waiting_samples = 0
     packets = container.demux(stream)
     while True:
         try:
@@ -184,12 +187,14 @@ def _ffmpeg_blocks(container: Any, stream: Any, report: DecodeReport) -> Iterato
             report.damage, packet = report.damage or str(error), None
         try:
             for frame in packet.decode() if packet is not None else [None]:
-                waiting += convert(frame, fill=report.damage is not None)
+                for part in convert(frame, fill=report.damage is not None):
+                    waiting.append(part)
+                    waiting_samples += len(part)
         except (av.FFmpegError, ValueError, IndexError) as error:
             report.damage = report.damage or str(error)
-        if waiting and (packet is None or sum(map(len, waiting)) >= stream.rate):
+        if waiting and (packet is None or waiting_samples >= _FFMPEG_BLOCK_S * stream.rate):
             yield np.concatenate(waiting)
-            waiting = []
+            waiting, waiting_samples = [], 0
         if packet is None:
             return
 

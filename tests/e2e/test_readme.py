@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from tests.e2e.checkout import ROOT, copy_project, run
+from tests.lake import QUICK_SUBMIT
 
 BLOCK = re.compile(r"<!-- tested -->\n```sh\n(.*?)```", re.DOTALL)
 
@@ -16,7 +17,8 @@ def test_the_commands_of_the_readme_work_in_order(tmp_path: Path) -> None:
     copy_project(tmp_path)
     outputs = []
     for block in blocks:
-        done = run(["bash", "-euo", "pipefail", "-c", block], tmp_path)
+        quickly = f"export PYSPARK_SUBMIT_ARGS='{QUICK_SUBMIT['PYSPARK_SUBMIT_ARGS']}'"
+        done = run(["bash", "-euo", "pipefail", "-c", f"{quickly}\n{block}"], tmp_path)
         assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
         outputs.append(done.stdout + done.stderr)
     assert "2 recordings (0 failed" in outputs[0]

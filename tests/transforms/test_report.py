@@ -134,7 +134,7 @@ def test_what_cannot_be_reported_is_told_in_one_sentence(
     out = tmp_path / "report.html"
     assert "has no run r9; the latest are r2, r1" in refused(lake.root, "--out", out, "--run", "r9")
     assert "has no table" in refused(tmp_path / "nowhere", "--out", out)
-    assert "it is a folder" in refused(lake.root, "--out", tmp_path)
+    assert "is a folder; name a file in it" in refused(lake.root, "--out", tmp_path)
     Lake(lake.spark, tmp_path / "unused").tables.create()
     assert "has no runs yet" in refused(tmp_path / "unused" / "tables", "--out", out)
     assert not out.exists()
