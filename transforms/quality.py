@@ -57,10 +57,10 @@ class VoicePower:
     def add(self, powers: NDArray[np.float32], speech: NDArray[np.bool_], noise: NDArray[np.bool_]) -> None:
         """Shapes (frames,). Digital silence is no noise: it says nothing of the room."""
         noise = noise & (powers > _SILENT_POWER)
-        powers = np.round(powers.astype(np.float64) / _POWER_UNIT) * _POWER_UNIT
-        self.speech_power += float(powers @ speech)
+        exact = np.round(powers.astype(np.float64) / _POWER_UNIT) * _POWER_UNIT
+        self.speech_power += float(exact @ speech)
         self.speech_frames += int(np.count_nonzero(speech))
-        self.noise_power += float(powers @ noise)
+        self.noise_power += float(exact @ noise)
         self.noise_frames += int(np.count_nonzero(noise))
 
 
