@@ -193,8 +193,6 @@ def _write(request: Request, name: str, parts: Iterable[str], config: Config) ->
     """Raises ExportError for whatever the file system or the store has against it."""
     try:
         return write_whole(request.out, name, parts, config.fetch)
-    except ExportError:
-        raise
     except OSError as error:
         raise ExportError(_reason(error)) from error
 
