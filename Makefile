@@ -12,11 +12,12 @@ home = $(patsubst ~,$(HOME),$(patsubst ~/%,$(HOME)/%,$(1)))
 # Stamps in .venv say which pinned lists it holds; a change of a list makes them old.
 RUN_TIME := .venv/.run-time
 QWEN := .venv/.qwen
+MEANING := .venv/.meaning
 DEV := .venv/.dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-qwen setup-dev demo demo-qwen test check fix soak bench zip lock clean
+.PHONY: help setup setup-qwen setup-meaning setup-dev demo demo-qwen test check fix soak bench zip lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-28s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +25,8 @@ help: ## list the targets
 setup: $(RUN_TIME) ## build .venv with the pinned packages, Delta's jars and the default model
 
 setup-qwen: $(QWEN) ## the same and what the engine qwen needs (torch: 7 GB)
+
+setup-meaning: $(MEANING) ## all of that and what search by meaning needs
 
 setup-dev: $(DEV) ## all of that and what tests and checks need
 
@@ -37,7 +40,11 @@ $(QWEN): $(RUN_TIME) conf/requirements-qwen.txt
 	@sh conf/setup/install.sh conf/requirements-qwen.txt
 	@touch $@
 
-$(DEV): $(QWEN) conf/requirements-dev.txt
+$(MEANING): $(QWEN) conf/requirements-meaning.txt
+	@sh conf/setup/install.sh conf/requirements-meaning.txt
+	@touch $@
+
+$(DEV): $(MEANING) conf/requirements-dev.txt
 	@sh conf/setup/install.sh conf/requirements-dev.txt
 	@touch $@
 
@@ -72,7 +79,7 @@ zip: ## dist/lakescribe.zip for spark-submit --py-files
 	@python3 conf/setup/make_zip.py dist/lakescribe.zip
 
 lock: ## write conf/requirements*.txt anew from the .in files (needs uv; ARGS=--upgrade)
-	@for list in requirements requirements-dev requirements-qwen; do \
+	@for list in requirements requirements-qwen requirements-meaning requirements-dev; do \
 		uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links \
 			--annotation-style line $(ARGS) conf/$$list.in --output-file conf/$$list.txt || exit 1; done
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from schemas.config import Config, ConfigError, load_config
+from transforms.embedder import EMBEDDED
 from transforms.errors import ExportError, ManifestError, RecordingError
 from transforms.spark import NoJava
 
@@ -28,6 +29,15 @@ def add_tables_arguments(parser: argparse.ArgumentParser, required: bool = True)
         "--tables", required=required, help="where the Delta tables are: a path or uri, or catalog.schema"
     )
     parser.add_argument("--verbose", action="store_true", help="let Spark talk")
+
+
+def add_model_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        default=EMBEDDED,
+        help="for search by meaning: a model of sentence-transformers, by its folder or its name on the hub "
+        "(%(default)s, which knows English and comes with the extra `meaning`)",
+    )
 
 
 def load_arguments_config(options: argparse.Namespace) -> Config:

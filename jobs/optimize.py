@@ -10,7 +10,6 @@ if not __package__:  # spark-submit puts this folder on the path, not the projec
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from jobs.cli import add_tables_arguments, exit_with_reason
-from schemas.tables import ALL
 from transforms.spark import session
 from transforms.tables import Tables
 
@@ -22,7 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
     with exit_with_reason():
         tables = Tables(session(options.verbose), options.tables)
         tables.require()
-        done = [table.name for table in ALL if tables.optimize(table)]
+        done = [table.name for table in tables.present() if tables.optimize(table)]
     print(f"{options.tables}: laid out {', '.join(done) or 'nothing, since nothing has changed'}", file=sys.stderr)
 
 

@@ -6,13 +6,15 @@ import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
 if not __package__:  # spark-submit puts this folder on the path, not the project's root
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from jobs.cli import add_tables_arguments, exit_with_reason
+from jobs.cli import add_model_argument, add_tables_arguments, exit_with_reason
+from transforms.meaning import Passage, nearest
 from transforms.search import Hit, search
 from transforms.spark import session
 from transforms.tables import Tables
@@ -22,6 +24,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="jobs.search", description=__doc__)
     parser.add_argument("phrase", help="words in order; case, accents and punctuation do not count")
     add_tables_arguments(parser)
+    parser.add_argument(
+        "--meaning", action="store_true", help="what is said like the phrase means, the nearest first; after jobs.embed"
+    )
+    add_model_argument(parser)
     parser.add_argument("--limit", type=int, default=20, help="hits at most (%(default)s)")
     parser.add_argument("--context", type=int, default=8, help="words shown before and after (%(default)s)")
     parser.add_argument("--language", help="only recordings in this language, an ISO 639 code: en, zh, …")
@@ -31,7 +37,13 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--limit must be at least 1 and --context at least 0")
     with exit_with_reason():
         tables = Tables(session(options.verbose), options.tables)
-        hits = search(tables, options.phrase, limit=options.limit, context=options.context, language=options.language)
+        hits: Sequence[Hit | Passage]
+        if options.meaning:
+            hits = nearest(tables, options.phrase, options.model, limit=options.limit, language=options.language)
+        else:
+            hits = search(
+                tables, options.phrase, limit=options.limit, context=options.context, language=options.language
+            )
     if options.json:
         for hit in hits:
             print(json.dumps(dataclasses.asdict(hit), ensure_ascii=False))
@@ -39,19 +51,25 @@ def main(arguments: list[str] | None = None) -> None:
         show(hits)
     if not hits:
         print("said nowhere", file=sys.stderr)
-    elif len(hits) == options.limit:
+    elif len(hits) == options.limit and not options.meaning:
         print(f"the first {options.limit} places; --limit shows more", file=sys.stderr)
 
 
-def show(hits: list[Hit]) -> None:
-    """A line a hit below its recording: time, confidence, speaker, and the words with the phrase in brackets."""
+def show(hits: Sequence[Hit | Passage]) -> None:
+    """A line a hit below its recording: time, confidence or similarity, speaker, and what is said there, with the
+    phrase in brackets."""
     for recording, inside in groupby(hits, key=lambda hit: (hit.uri or hit.audio_id, hit.audio_id)):
         print(recording[0])
         for hit in inside:
-            confidence = "    " if hit.confidence is None else f"{hit.confidence:.2f}"
+            score = hit.similarity if isinstance(hit, Passage) else hit.confidence
             speaker = f"{hit.speaker}: " if hit.speaker else ""
-            words = " ".join(part for part in (hit.before, f"[{hit.phrase}]", hit.after) if part)
-            print(f"  {clock(hit.start_ms)}  {confidence}  {speaker}{words}")
+            print(f"  {clock(hit.start_ms)}  {'    ' if score is None else f'{score:.2f}'}  {speaker}{_said(hit)}")
+
+
+def _said(hit: Hit | Passage) -> str:
+    if isinstance(hit, Passage):
+        return hit.text
+    return " ".join(part for part in (hit.before, f"[{hit.phrase}]", hit.after) if part)
 
 
 def clock(at_ms: int | None) -> str:

@@ -349,4 +349,23 @@ EVALUATIONS = Table(
     ),
 )
 
+PASSAGES = Table(
+    "passages",
+    "Some sentences in a row of one speaker, and what they mean as a vector. Made by jobs.embed only.",
+    ("audio_id", "run_key", "passage_index"),
+    (
+        _AUDIO_ID,
+        _RUN_KEY,
+        ("passage_index", INT, "0-based, in order of channel and time"),
+        ("start_ms", BIGINT, "start of its first segment"),
+        ("end_ms", BIGINT, "end of its last segment"),
+        ("text", TEXT, "the text of its segments, about 50 words"),
+        _SPEAKER,
+        _CHANNEL,
+        ("vector", pa.list_(pa.float32()), "of length 1: the dot product of two is their cosine"),
+        ("model", TEXT, "what made the vector; vectors of different models cannot be compared"),
+    ),
+)
+
 ALL = (CHUNKS, RECORDINGS, SEGMENTS, WORDS, FAILURES, RUNS, EVALUATIONS)
+"""Those that every lakehouse has."""

@@ -7,7 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-_ENGINES = ["torch", "qwen_asr", "vllm", "faster_whisper", "ctranslate2", "pocketsphinx", "transformers"]
+_ENGINES = [
+    "torch",
+    "qwen_asr",
+    "vllm",
+    "faster_whisper",
+    "ctranslate2",
+    "pocketsphinx",
+    "transformers",
+    "sentence_transformers",
+]
 _LOADED_WITH_THE_MODEL = {f"transforms.engines.qwen.{name}" for name in ("attention", "network", "decoding")}
 """Import torch, as modules that nothing imports before a model is loaded."""
 _ROOT = Path(__file__).parent.parent

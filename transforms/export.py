@@ -23,6 +23,7 @@ from transforms.exports.names import file_stem
 from transforms.exports.recording import Recording, Row, from_row
 from transforms.exports.request import Request, check
 from transforms.files import write_whole
+from transforms.spark import first_line
 from transforms.tables import Tables
 
 _SHARD_RECORDINGS = 10_000
@@ -104,7 +105,7 @@ def _counts(chosen: DataFrame, request: Request) -> dict[str, int]:
 
 
 def _unusable(request: Request, error: PySparkException) -> ConfigError:
-    return ConfigError(f"--where {request.where}: {str(error).strip().splitlines()[0]}")
+    return ConfigError(f"--where {request.where}: {first_line(error)}")
 
 
 def _transcripts(tables: Tables, chosen: DataFrame) -> DataFrame:

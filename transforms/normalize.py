@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from schemas.config import ConfigError
+from transforms.packages import require_packages
 
 _PACKAGES = ("rapidfuzz", "whisper_normalizer")
 _WITHOUT_SPACES = frozenset("zh yue ja th lo my km".split())
@@ -37,8 +36,7 @@ class Normalizer:
 
 def check_packages() -> None:
     """Raises ConfigError, with what to install, before anything has run."""
-    if missing := [package for package in _PACKAGES if importlib.util.find_spec(package) is None]:
-        raise ConfigError(f"evaluation needs {' and '.join(missing)}: pip install 'lakescribe[evaluate]'")
+    require_packages("evaluation", _PACKAGES, "'lakescribe[evaluate]'")
 
 
 @functools.cache

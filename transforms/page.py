@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import importlib.resources
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -19,6 +18,7 @@ from schemas.config import ConfigError, FetchConfig
 from transforms.evaluate import BINS, difference
 from transforms.fetch import local_path
 from transforms.files import check_folder, write_whole
+from transforms.packages import require_packages
 from transforms.report import DOUBTFUL, LENGTHS_S, TEXT_CHARS, Facts, Row
 
 FLAG_REASONS = {
@@ -66,8 +66,7 @@ class Bar:
 
 def render(facts: Facts, root: str, run_id: str | None, price: Price | None, now: datetime.datetime) -> str:
     """The page. Raises ConfigError if jinja2 is not installed."""
-    if importlib.util.find_spec("jinja2") is None:
-        raise ConfigError("a report needs jinja2: pip install 'lakescribe[report]'")
+    require_packages("a report", ["jinja2"], "'lakescribe[report]'")
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

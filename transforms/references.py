@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 from schemas.config import ConfigError
 from schemas.tables import RECORDINGS, WORDS
 from transforms.fetch import local_path
+from transforms.spark import first_line
 from transforms.tables import Tables
 
 METADATA = "metadata.reference"
@@ -153,8 +154,7 @@ def _open(spark: SparkSession, path: str) -> DataFrame:
             return spark.read.csv(path, sep=_SEPARATORS[suffix], header=True, escape='"', multiLine=True)
         return spark.read.json(path) if suffix == ".jsonl" else spark.read.parquet(path)
     except (PySparkException, Py4JJavaError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"{path} cannot be read: {reason}; give TSV, CSV, JSONL or Parquet") from error
+        raise ConfigError(f"{path} cannot be read: {first_line(error)}; give TSV, CSV, JSONL or Parquet") from error
 
 
 def _suffix(path: str) -> str:

@@ -81,6 +81,11 @@ def check_java() -> None:
         )
 
 
+def first_line(error: Exception) -> str:
+    """What Spark says, without the plan or the Java stack that it prints below."""
+    return str(error).strip().splitlines()[0]
+
+
 def limit_arrow_batches(spark: SparkSession) -> None:
     """So that rows of any size (a recording's bytes, all its words) stream into a task, instead of arriving whole."""
     spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(_BYTES_PER_ARROW_BATCH))

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
 from schemas.config import ConfigError
-from schemas.tables import ALL, CHUNKS, Table
+from schemas.tables import ALL, CHUNKS, PASSAGES, Table
 from transforms.columns import declared, missing_columns
 
 Take = tuple[str, str]
@@ -56,15 +56,15 @@ class Tables:
         """The table in messages."""
         return self.identifier(table) if self.in_catalog else self._path(table)
 
-    def create(self) -> None:
-        """Makes the tables that are missing, and adds to those of an earlier version the columns and the property that
-        they lack; makes no commit if all are there.
+    def create(self, tables: Iterable[Table] = ALL) -> None:
+        """Makes those of `tables` that are missing, and adds to those of an earlier version the columns and the
+        property that they lack; makes no commit if all are there.
 
         Raises ConfigError for a table that is not ours.
         """
         if self.in_catalog:
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.root}")
-        for table in ALL:
+        for table in tables:
             if self.exists(table):
                 self._migrate(table)
             else:
@@ -75,7 +75,11 @@ class Tables:
     def upgrade(self) -> None:
         """As `create`, where there must be tables already: raises ConfigError if there are none."""
         self._require(CHUNKS)
-        self.create()
+        self.create(self.present())
+
+    def present(self) -> list[Table]:
+        """All that every lakehouse has, and of the others those that were made."""
+        return [*ALL, *(table for table in (PASSAGES,) if self.exists(table))]
 
     def require(self) -> None:
         """For commands that only read: raises ConfigError if a table or a column is missing."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pyspark.errors import AnalysisException
 
 from schemas.config import ConfigError
-from schemas.tables import ALL
+from transforms.spark import first_line
 from transforms.tables import Tables, literal
 
 _VIEW = re.compile(r"((?:^--[^\n]*\n)+)^CREATE OR REPLACE TEMPORARY VIEW (\w+) AS\n(.*?);$", re.MULTILINE | re.DOTALL)
@@ -40,7 +40,7 @@ def show_in_session(tables: Tables) -> list[str]:
 
     Returns a sentence for each view that these tables cannot have, since an older version made them.
     """
-    for table in ALL:
+    for table in tables.present():
         tables.read(table).createOrReplaceTempView(table.name)
     missing = []
     for view in views():
@@ -64,7 +64,7 @@ def keep_in_catalog(tables: Tables) -> None:
         raise ConfigError(f"only a catalog keeps views, and {tables.root} is a path; jobs.sql makes them each time")
     spark = tables.spark
     before = f"{spark.catalog.currentCatalog()}.{spark.catalog.currentDatabase()}"
-    for name in [table.name for table in ALL] + [view.name for view in views()]:
+    for name in [table.name for table in tables.present()] + [view.name for view in views()]:
         spark.catalog.dropTempView(name)  # a session's own names stand before the catalog's
     spark.sql(f"USE {tables.root}")
     try:
@@ -88,8 +88,3 @@ def split_statements(text: str) -> tuple[list[str], str]:
         elif not token.group().isspace() and not token.group().startswith(("--", "/*")):
             empty = False
     return statements, text[start:]
-
-
-def first_line(error: Exception) -> str:
-    """What Spark says, without the plan that it prints below."""
-    return str(error).strip().splitlines()[0]

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 from schemas.config import ConfigError
+from transforms import packages
 from transforms.engines import ALIGNERS, AlignmentRequest, Samples, WordTime, WordTimes, sphinx
 from transforms.engines.sphinx import SphinxAligner, SphinxSpec
 
@@ -58,7 +59,7 @@ def test_the_spec_is_registered_hashable_and_picklable() -> None:
 
 def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     SphinxSpec().checked()
-    monkeypatch.setattr(sphinx.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="pip install pocketsphinx"):
         SphinxSpec().checked()
 

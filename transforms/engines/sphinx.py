@@ -11,15 +11,16 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata, util
+from importlib import metadata
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from schemas.config import SAMPLE_RATE_HZ, ConfigError
+from schemas.config import SAMPLE_RATE_HZ
 from transforms.engines import AlignmentRequest, Samples, WordTime, WordTimes
 from transforms.engines.pronounce import pronunciations
+from transforms.packages import require_packages
 
 _PACKAGES = ("pocketsphinx", "num2words")
 ALGORITHM = 1
@@ -62,9 +63,7 @@ class SphinxSpec:
         return {"name": "sphinx", "algorithm": ALGORITHM, **versions}
 
     def checked(self) -> SphinxSpec:
-        missing = [package for package in _PACKAGES if util.find_spec(package) is None]
-        if missing:
-            raise ConfigError(f"aligner 'sphinx' needs {' and '.join(missing)}: pip install {' '.join(missing)}")
+        require_packages("aligner 'sphinx'", _PACKAGES, " ".join(_PACKAGES))
         return self
 
     def load(self) -> SphinxAligner:

@@ -7,8 +7,6 @@ Here a batch may hold clips of many recordings, each padded to Whisper's window:
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import importlib.util
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from schemas.config import SAMPLE_RATE_HZ, ConfigError
 from transforms.engines import Hypothesis, Token, Utterance, check_counts
 from transforms.engines.model_files import EMBEDDED, model_folder
 from transforms.errors import RecordingError
+from transforms.packages import require_packages
 
 _WINDOW_S = 30
 """Every clip is padded to Whisper's own window. Less is up to three times as fast, but the text of short clips breaks
@@ -74,8 +73,7 @@ class WhisperSpec:
         return f"{Path(self.model).name}@{digest.hexdigest()[:12]}"
 
     def checked(self) -> WhisperSpec:
-        if importlib.util.find_spec("faster_whisper") is None:
-            raise ConfigError("engine 'whisper' needs the package faster-whisper: pip install faster-whisper")
+        require_packages("engine 'whisper'", ["faster_whisper"], "faster-whisper")
         folder = self._folder()
         for name in ("model.bin", "config.json", "tokenizer.json"):
             if not (folder / name).is_file():

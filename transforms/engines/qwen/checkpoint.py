@@ -3,7 +3,6 @@ neither torch nor transformers."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import struct
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import Any, Literal, Self
 
 from schemas.config import ConfigError
 from transforms.engines.qwen.location import pin, pinned_folder
+from transforms.packages import require_packages
 
 Kind = Literal["recognizer", "aligner"]
 
@@ -58,19 +58,13 @@ class Checkpoint:
         messages. Raises ConfigError."""
         if self.cpu_threads < 1:
             raise ConfigError(f"{what}: cpu_threads must be at least 1, not {self.cpu_threads}")
-        _require_packages(what)
+        require_packages(what, _PACKAGES, "'lakescribe[qwen]', or make setup-qwen")
         pinned = replace(self, revision=pin(self.model, self.revision, what))
         return pinned, check_folder(pinned.folder(what), kind, what)
 
     def folder(self, what: str) -> Path:
         """Of the pinned checkpoint, on whichever machine. Raises ConfigError."""
         return pinned_folder(self.model, str(self.revision), what)
-
-
-def _require_packages(what: str) -> None:
-    missing = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
-    if missing:
-        raise ConfigError(f"{what} needs {', '.join(missing)}: pip install 'lakescribe[qwen]', or make setup-qwen")
 
 
 def check_folder(folder: Path, kind: Kind, what: str) -> dict[str, Any]:

@@ -1,0 +1,29 @@
+"""Prepare the search by meaning, again when there is more:  python -m jobs.embed --tables ./lakehouse"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+if not __package__:  # spark-submit puts this folder on the path, not the project's root
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from jobs.cli import add_model_argument, add_tables_arguments, exit_with_reason
+from transforms.meaning import embed
+from transforms.spark import session
+from transforms.tables import Tables
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="jobs.embed", description=__doc__)
+    add_tables_arguments(parser)
+    add_model_argument(parser)
+    options = parser.parse_args(arguments)
+    with exit_with_reason():
+        count = embed(Tables(session(options.verbose), options.tables), options.model)
+    print(f"{options.tables}: passages of {count} more transcripts by {options.model}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
