@@ -14,8 +14,9 @@ if not __package__:  # spark-submit puts this folder on the path, not the projec
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from jobs.cli import add_model_argument, add_tables_arguments, exit_with_reason
+from transforms.local_tables import LocalTables
 from transforms.meaning import Passage, nearest
-from transforms.search import Hit, search
+from transforms.search import SEARCHED, Hit, search
 from transforms.spark import session
 from transforms.tables import Tables
 
@@ -36,14 +37,14 @@ def main(arguments: list[str] | None = None) -> None:
     if options.limit < 1 or options.context < 0:
         parser.error("--limit must be at least 1 and --context at least 0")
     with exit_with_reason():
-        tables = Tables(session(options.verbose), options.tables)
         hits: Sequence[Hit | Passage]
+        choice = {"limit": options.limit, "language": options.language}
         if options.meaning:
-            hits = nearest(tables, options.phrase, options.model, limit=options.limit, language=options.language)
+            hits = nearest(_in_spark(options), options.phrase, options.model, **choice)
         else:
-            hits = search(
-                tables, options.phrase, limit=options.limit, context=options.context, language=options.language
-            )
+            local = LocalTables.can_read(options.tables, *SEARCHED)
+            tables = LocalTables(options.tables) if local else _in_spark(options)
+            hits = search(tables, options.phrase, context=options.context, **choice)
     if options.json:
         for hit in hits:
             print(json.dumps(dataclasses.asdict(hit), ensure_ascii=False))
@@ -53,6 +54,10 @@ def main(arguments: list[str] | None = None) -> None:
         print("said nowhere", file=sys.stderr)
     elif len(hits) == options.limit and not options.meaning:
         print(f"the first {options.limit} places; --limit shows more", file=sys.stderr)
+
+
+def _in_spark(options: argparse.Namespace) -> Tables:
+    return Tables(session(options.verbose), options.tables)
 
 
 def show(hits: Sequence[Hit | Passage]) -> None:

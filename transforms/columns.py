@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import ArrayType, DataType, MapType, StructField, StructType
 
 from schemas.config import ConfigError
 from schemas.tables import Table
+
+_ADVICE = "give another --tables, or move {where} away and run again"
 
 
 def declared(table: Table) -> StructType:
@@ -30,13 +32,8 @@ def missing_columns(table: Table, found: StructType, where: str) -> list[tuple[t
     Columns that are not ours may stay, if they can be null. Raises ConfigError, naming the table at `where`, for one
     that has its key or a type otherwise, or a column that only somebody else can fill.
     """
-    advice = f"give another --tables, or move {where} away and run again"
-    names = {field.name.lower() for field in found.fields}
-    for name in table.key:
-        if name not in names:
-            raise ConfigError(
-                f"{where} is no table {table.name} of Lakescribe: it lacks the key column {name}; {advice}"
-            )
+    check_key(table, found.names, where)
+    advice = _ADVICE.format(where=where)
     required = [field.name for field in found.fields if not field.nullable and field.name not in table.names]
     if required:
         raise ConfigError(f"{where} has the column {required[0]}, which must not be null and is unknown here; {advice}")
@@ -49,6 +46,28 @@ def missing_columns(table: Table, found: StructType, where: str) -> list[tuple[t
             )
         missing.append((path, wanted))
     return missing
+
+
+def check_key(table: Table, names: Iterable[str], where: str) -> None:
+    """Raises ConfigError if a table with the columns `names` cannot be ours."""
+    there = {name.lower() for name in names}
+    for name in table.key:
+        if name not in there:
+            raise ConfigError(
+                f"{where} is no table {table.name} of Lakescribe: it lacks the key column {name}; "
+                f"{_ADVICE.format(where=where)}"
+            )
+
+
+def no_table(root: str, table: Table, advice: str = "--tables is what jobs.transcribe wrote to") -> ConfigError:
+    return ConfigError(f"{root} has no table {table.name}; {advice}")
+
+
+def of_earlier_version(root: str, table: Table, missing: Iterable[str]) -> ConfigError:
+    return ConfigError(
+        f"{table.name} in {root} is of an earlier version, without {', '.join(missing)}; "
+        f"add them with: python -m jobs.publish --tables {root}"
+    )
 
 
 def _differences(

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -19,7 +20,7 @@ from pyspark.sql.types import StructField, StructType
 
 from schemas.config import ConfigError
 from schemas.tables import ALL, CHUNKS, PASSAGES, Table
-from transforms.columns import declared, missing_columns
+from transforms.columns import declared, missing_columns, no_table, of_earlier_version
 
 Take = tuple[str, str]
 """(audio_id, run_key): one recording, transcribed in one way."""
@@ -74,28 +75,24 @@ class Tables:
 
     def upgrade(self) -> None:
         """As `create`, where there must be tables already: raises ConfigError if there are none."""
-        self._require(CHUNKS)
+        if not self.exists(CHUNKS):
+            raise no_table(self.root, CHUNKS)
         self.create(self.present())
 
     def present(self) -> list[Table]:
         """All that every lakehouse has, and of the others those that were made."""
         return [*ALL, *(table for table in (PASSAGES,) if self.exists(table))]
 
-    def require(self) -> None:
-        """For commands that only read: raises ConfigError if a table or a column is missing."""
-        self._require(CHUNKS)
-        for table in ALL:
-            self._require(table, f"add it with: python -m jobs.publish --tables {self.root}")
+    def require(self, *tables: Table) -> None:
+        """For commands that only read: raises ConfigError if one of `tables` (without any: of all) or a column of it is
+        missing."""
+        if not self.exists(CHUNKS):
+            raise no_table(self.root, CHUNKS)
+        for table in tables or ALL:
+            if not self.exists(table):
+                raise no_table(self.root, table, f"add it with: python -m jobs.publish --tables {self.root}")
             if missing := self._missing(table):
-                names = ", ".join(".".join(path) for path, _ in missing)
-                raise ConfigError(
-                    f"{table.name} in {self.root} is of an earlier version, without {names}; "
-                    f"add them with: python -m jobs.publish --tables {self.root}"
-                )
-
-    def _require(self, table: Table, advice: str = "--tables is what jobs.transcribe wrote to") -> None:
-        if not self.exists(table):
-            raise ConfigError(f"{self.root} has no table {table.name}; {advice}")
+                raise of_earlier_version(self.root, table, (".".join(path) for path, _ in missing))
 
     def _make(self, table: Table) -> None:
         columns = ", ".join(_column((field.name,), field) for field in declared(table).fields)
@@ -164,6 +161,12 @@ class Tables:
 
     def read(self, table: Table) -> DataFrame:
         return self.spark.table(self.identifier(table))
+
+    def ask(self, query: str) -> pa.Table:
+        return self.spark.sql(query).toArrow()
+
+    def literal(self, value: str) -> str:
+        return literal(value)
 
     def append(self, table: Table, rows: DataFrame) -> None:
         """One commit. `rows` has the table's columns by name; nothing but `create` decides their types."""

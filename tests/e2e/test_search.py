@@ -19,8 +19,9 @@ from schemas.config import ConfigError, load_config
 from schemas.tables import CHUNKS, FAILURES, RECORDINGS, SEGMENTS, WORDS, to_batch
 from tests import delta_log
 from transforms.folding import by_channel, needle
+from transforms.local_tables import LocalTables
 from transforms.publish import publish
-from transforms.search import Hit, find, search
+from transforms.search import SEARCHED, Hit, Readable, find, search
 from transforms.tables import Tables
 
 _NOW = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
@@ -71,12 +72,17 @@ def archive(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ta
     return tables
 
 
+@pytest.fixture(params=["Spark", "DuckDB"])
+def reader(request: pytest.FixtureRequest, archive: Tables) -> Readable:
+    return archive if request.param == "Spark" else LocalTables(archive.root)
+
+
 def places(hits: Sequence[Hit]) -> list[tuple[str, int | None]]:
     return [(hit.audio_id, hit.start_ms) for hit in hits]
 
 
-def test_a_phrase_is_found_across_chunks_segments_and_punctuation_in_order(archive: Tables) -> None:
-    hits = search(archive, "QUARTERLY revenue", context=2)
+def test_a_phrase_is_found_across_chunks_segments_and_punctuation_in_order(reader: Readable) -> None:
+    hits = search(reader, "QUARTERLY revenue", context=2)
     assert places(hits) == [
         ("english", 5_000),
         ("english", 20_000),
@@ -90,11 +96,11 @@ def test_a_phrase_is_found_across_chunks_segments_and_punctuation_in_order(archi
     assert first.confidence == pytest.approx((0.55 + 0.50) / 2)
     segments = {
         row["segment_index"]
-        for row in delta_log.rows(Path(archive.root), "words")
+        for row in delta_log.rows(Path(reader.root), "words")
         if row["word_index"] in (5, 6) and row["audio_id"] == "english"
     }
     assert len(segments) == 2
-    assert search(archive, "quarterly revenue", context=0)[0].before == ""
+    assert search(reader, "quarterly revenue", context=0)[0].before == ""
 
 
 @pytest.mark.parametrize(
@@ -134,27 +140,27 @@ def test_case_accents_and_script_make_no_difference(
         spans = [
             (recording["audio_id"], spoken[first]["start_ms"])
             for spoken in by_channel(sorted(words, key=lambda row: row["word_index"]))
-            for first, _ in find(spoken, sought)
+            for first, _ in find([row["word"] for row in spoken], sought)
         ]
         assert (sought in recording["folded_text"]) == bool(spans)
         found += spans
     assert found == expected
 
 
-def test_a_phrase_is_one_voice_s_whoever_speaks_in_between(archive: Tables) -> None:
-    (hit,) = search(archive, "are you today")
+def test_a_phrase_is_one_voice_s_whoever_speaks_in_between(reader: Readable) -> None:
+    (hit,) = search(reader, "are you today")
     assert (hit.audio_id, hit.channel, hit.speaker, hit.start_ms, hit.end_ms) == ("call", 0, "channel-0", 1_000, 20_900)
     assert (hit.before, hit.phrase, hit.after) == ("How", "are you today?", "Revenue up.")
-    assert search(archive, "you uh-huh") == []
+    assert search(reader, "you uh-huh") == []
 
 
-def test_limit_and_language_choose_hits(archive: Tables) -> None:
-    every = places(search(archive, "revenue"))
+def test_limit_and_language_choose_hits(reader: Readable) -> None:
+    every = places(search(reader, "revenue"))
     assert [audio_id for audio_id, _ in every] == ["call", *["english"] * 4, "german"]
     for limit in (1, 2, 4, 6):
-        assert places(search(archive, "revenue", limit=limit)) == every[:limit]
-    assert places(search(archive, "revenue", language="de")) == [("german", 5_000)]
-    assert search(archive, "revenue", language="xx") == []
+        assert places(search(reader, "revenue", limit=limit)) == every[:limit]
+    assert places(search(reader, "revenue", language="de")) == [("german", 5_000)]
+    assert search(reader, "revenue", language="xx") == []
 
 
 @pytest.mark.parametrize("nothing", ["", "   ", "?!…", "🎻", "\u0301"])
@@ -163,18 +169,68 @@ def test_a_search_for_nothing_is_refused(archive: Tables, nothing: str) -> None:
         search(archive, nothing)
 
 
-def test_a_search_for_ten_thousand_characters_finds_nothing(archive: Tables) -> None:
-    assert search(archive, "quarterly revenue " * 600) == []
-    assert search(archive, "%_'\\ \" ` ${x} quarterly", limit=10**6) == []
+def test_a_search_for_ten_thousand_characters_finds_nothing(reader: Readable) -> None:
+    assert search(reader, "quarterly revenue " * 600) == []
+    assert search(reader, "%_'\\ \" ` ${x} quarterly", limit=10**6) == []
+    assert search(reader, "quarterly", language="' OR 1 = 1 --") == []
 
 
 def test_words_without_a_time_are_found_and_have_none(archive: Tables, tmp_path: Path) -> None:
     tables = copied(archive, tmp_path)
     tables.spark.sql(f"UPDATE {tables.identifier(WORDS)} SET start_ms = NULL, end_ms = NULL WHERE word = 'you'")
-    (hit,) = search(tables, "you today")
-    assert (hit.start_ms, hit.end_ms) == (20_000, 20_900)
-    (hit,) = search(tables, "you")
-    assert (hit.start_ms, hit.end_ms, hit.phrase) == (None, None, "you")
+    for reader in (tables, LocalTables(tables.root)):
+        (hit,) = search(reader, "you today")
+        assert (hit.start_ms, hit.end_ms) == (20_000, 20_900)
+        (hit,) = search(reader, "you")
+        assert (hit.start_ms, hit.end_ms, hit.phrase) == (None, None, "you")
+
+
+def test_a_recording_of_no_known_language_is_found(archive: Tables, tmp_path: Path) -> None:
+    tables = copied(archive, tmp_path)
+    tables.spark.sql(f"UPDATE {tables.identifier(RECORDINGS)} SET language = NULL WHERE audio_id = 'call'")
+    for reader in (tables, LocalTables(tables.root)):
+        assert len(search(reader, "are you today")) == 1
+        assert search(reader, "are you today", language="en") == []
+
+
+def test_a_reader_without_spark_sees_what_is_committed_after_it_was_opened(archive: Tables, tmp_path: Path) -> None:
+    tables = copied(archive, tmp_path)
+    reader = LocalTables(tables.root)
+    assert len(search(reader, "revenue")) == 6
+    jobs.optimize.main(["--tables", tables.root])
+    tables.spark.sql(f"DELETE FROM {tables.identifier(RECORDINGS)} WHERE audio_id = 'english'")
+    assert len(search(reader, "revenue")) == len(search(tables, "revenue")) == 2
+
+
+@pytest.mark.parametrize("name", ["a b", "l'été", "50%", "a%20b", "[1]", "x*"])
+def test_any_name_of_a_folder_will_do(
+    archive: Tables, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = copied(archive, tmp_path / name)
+    assert LocalTables.can_read(tables.root, *SEARCHED) == (name not in ("50%", "a%20b", "[1]", "x*"))
+    assert len(run(capsys, "revenue", "--tables", tables.root)[1].splitlines()) == 6 + 3
+
+
+def test_tables_without_rows_have_no_hit_and_later_they_do(archive: Tables, tmp_path: Path) -> None:
+    tables = Tables(archive.spark, str(tmp_path))
+    tables.create()
+    reader = LocalTables(tables.root)
+    assert search(tables, "revenue") == search(reader, "revenue") == []
+    for table in SEARCHED:
+        tables.append(table, archive.read(table))
+    assert search(reader, "revenue") == search(archive, "revenue")
+
+
+def test_what_only_spark_can_read_is_left_to_it(
+    archive: Tables, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = copied(archive, tmp_path)
+    name = tables.identifier(WORDS)
+    tables.spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')")
+    tables.spark.sql(f"DELETE FROM {name} WHERE audio_id = 'english' AND word_index > 20")
+    assert not LocalTables.can_read(tables.root, *SEARCHED)
+    status, out, _ = run(capsys, "are you today", "--tables", tables.root)
+    assert (status, out) == (0, "/archive/call.wav\n  00:01.000  0.51  channel-0: How [are you today?] Revenue up.\n")
 
 
 def copied(archive: Tables, folder: Path) -> Tables:
@@ -193,13 +249,22 @@ def test_tables_of_an_older_version_are_told_and_so_is_the_remedy(archive: Table
     names = [name for name in RECORDINGS.names if name != "folded_text"]
     empty = "CASE WHEN audio_id <> 'hindi' THEN folded_text END AS folded_text"
     rewritten(tables, "recordings", *names, empty)
-    with pytest.raises(ConfigError, match=r"recordings of an earlier version, without folded_text.*jobs\.publish"):
-        search(tables, "revenue")
+    for reader in (tables, LocalTables(tables.root)):
+        with pytest.raises(ConfigError, match=r"recordings of an earlier version, without folded_text.*jobs\.publish"):
+            search(reader, "revenue")
     publish(tables, [("hindi", "k")], load_config(None))
     assert len(search(tables, "revenue")) == 6
+    tables.spark.sql(f"ALTER TABLE {tables.identifier(WORDS)} ADD COLUMNS (somebody_s STRING)")
+    assert len(search(LocalTables(tables.root), "revenue")) == 6
     rewritten(tables, "recordings", *names)
-    with pytest.raises(ConfigError, match=r"of an earlier version, without folded_text.*jobs\.publish"):
-        search(tables, "revenue")
+    tables.upgrade()
+    for reader in (tables, LocalTables(tables.root)):
+        with pytest.raises(ConfigError, match=r"recordings of an earlier version, without folded_text.*jobs\.publish"):
+            search(reader, "revenue")
+    rewritten(tables, "recordings", *names)
+    for reader in (tables, LocalTables(tables.root)):
+        with pytest.raises(ConfigError, match=r"of an earlier version, without folded_text.*jobs\.publish"):
+            search(reader, "revenue")
 
 
 def test_optimizing_changes_no_row_and_a_second_time_nothing(
@@ -266,7 +331,7 @@ def test_the_command_tells_mistakes_in_one_sentence(
     for mistake, reason in {
         ("?!", archive.root): "neither letter nor digit",
         ("a", tmp_path / "nothing"): "has no table chunks",
-        ("a", foreign): "is no table chunks of Lakescribe",
+        ("a", foreign): "is no table recordings of Lakescribe",
     }.items():
         status, out, err = run(capsys, mistake[0], "--tables", mistake[1])
         assert (status, out) == (2, "")
