@@ -104,6 +104,9 @@ class SubtitlesConfig(Section):
     min_ms: int = field(1_000, "shortest time a subtitle is shown, where the next one leaves room", ge=1)
     max_ms: int = field(7_000, "longest time a subtitle is shown", ge=500)
     gap_ms: int = field(80, "time between two subtitles, two frames by default", ge=0, le=500)
+    max_slip_ms: int = field(
+        1_000, "how far a subtitle may begin before or after its words, where they are said too fast to read", ge=0
+    )
 
 
 class RunConfig(Section):

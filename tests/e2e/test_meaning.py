@@ -83,25 +83,30 @@ def test_language_chooses_and_an_empty_question_is_refused(lake: Lake) -> None:
         nearest(lake.tables, "  ", EMBEDDED)
 
 
-def test_only_what_is_new_is_read_and_what_was_replaced_goes(spark: SparkSession, tmp_path: Path) -> None:
-    lake = Lake(spark, tmp_path)
-    lake.tables.create()
-    add(lake, "a", SPOKEN["harbour"])
-    add(lake, "b", SPOKEN["kitchen"])
-    assert embed(lake.tables, EMBEDDED) == 2
-    version = delta_log.version(lake.root, "passages")
-    assert embed(lake.tables, EMBEDDED) == 0
-    assert delta_log.version(lake.root, "passages") == version
-    add(lake, "a", SPOKEN["invoice"], run_key="other")
-    assert [passage.audio_id for passage in nearest(lake.tables, "boats", EMBEDDED)] == ["b"]
-    assert embed(lake.tables, EMBEDDED) == 1
-    rows = {(row["audio_id"], row["run_key"], row["text"]) for row in delta_log.rows(lake.root, "passages")}
-    assert rows == {("a", "other", " ".join(SPOKEN["invoice"])), ("b", "k", " ".join(SPOKEN["kitchen"]))}
-    spark.sql(f"UPDATE {lake.tables.identifier(PASSAGES)} SET model = 'of another'")
+def test_only_what_is_new_is_read_and_what_was_replaced_goes(lake: Lake, tmp_path: Path) -> None:
+    changed = lake.copy(tmp_path)
+    version = delta_log.version(changed.root, "passages")
+    assert embed(changed.tables, EMBEDDED) == 0
+    assert delta_log.version(changed.root, "passages") == version
+    add(changed, "harbour", SPOKEN["invoice"], run_key="other")
+    assert "harbour" not in {passage.audio_id for passage in nearest(changed.tables, "boats", EMBEDDED)}
+    assert embed(changed.tables, EMBEDDED) == 1
+    rows = delta_log.rows(changed.root, "passages")
+    assert {row["audio_id"]: (row["run_key"], row["text"]) for row in rows} == {
+        "harbour": ("other", " ".join(SPOKEN["invoice"])),
+        "kitchen": ("k", " ".join(SPOKEN["kitchen"])),
+        "invoice": ("k", " ".join(SPOKEN["invoice"])),
+    }
+    assert len(rows) == len(SPOKEN)
+
+
+def test_vectors_of_another_model_are_not_compared_but_replaced(lake: Lake, tmp_path: Path) -> None:
+    other = lake.copy(tmp_path)
+    other.spark.sql(f"UPDATE {other.tables.identifier(PASSAGES)} SET model = 'of another'")
     with pytest.raises(ConfigError, match="has no passages by"):
-        nearest(lake.tables, "boats", EMBEDDED)
-    assert embed(lake.tables, EMBEDDED) == 2
-    assert {row["model"] for row in delta_log.rows(lake.root, "passages")} == {f"{EMBEDDED}@0.1.0"}
+        nearest(other.tables, "boats", EMBEDDED)
+    assert embed(other.tables, EMBEDDED) == len(SPOKEN)
+    assert [row["model"] for row in delta_log.rows(other.root, "passages")] == [f"{EMBEDDED}@0.1.0"] * len(SPOKEN)
 
 
 def test_passages_are_of_one_voice_of_fifty_words_and_without_a_long_pause() -> None:

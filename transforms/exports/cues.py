@@ -15,7 +15,8 @@ from typing import NamedTuple
 from schemas.config import SubtitlesConfig
 from transforms.exports.breaks import cut_cost, span_cost
 from transforms.exports.recording import Recording, joined_pieces, turns
-from transforms.exports.units import Unit, units
+from transforms.exports.slip import Shown, slipped
+from transforms.exports.units import Unit, units, width
 
 _CUE_COST = 4.0
 _SHORT_COST = 3.0
@@ -48,15 +49,22 @@ def cues(recording: Recording, config: SubtitlesConfig) -> list[Cue]:
 
     Every line is within `max_line_chars`, every cue within `max_lines` and `max_ms`. A cue is as fast to read as asked
     and lasts `min_ms` wherever some division of the words allows it, lasting into the silence after it if need be;
-    where people speak faster than that, all their words are kept.
+    where people speak faster than that, cues slip (slip.py), and all words are kept.
     """
     found = [cue for run in _runs(recording, config) for cue in _run_cues(run, config)]
-    return sorted(found, key=lambda cue: (cue.start_ms, cue.end_ms))
+    found.sort(key=lambda cue: (cue.start_ms, cue.end_ms))
+    shown = [Shown(cue.start_ms, cue.end_ms, needed_ms(_columns(cue), config), cue.speaker) for cue in found]
+    times = slipped(shown, config)
+    return [cue._replace(start_ms=start, end_ms=end) for cue, (start, end) in zip(found, times, strict=True)]
 
 
 def needed_ms(text_width: int, config: SubtitlesConfig) -> int:
     """How long a text must be shown to be read."""
     return max(config.min_ms, -int(-text_width * 1000 // config.chars_per_second))
+
+
+def _columns(cue: Cue) -> int:
+    return sum(map(width, cue.lines)) + len(cue.lines) - 1
 
 
 def _runs(recording: Recording, config: SubtitlesConfig) -> list[_Run]:

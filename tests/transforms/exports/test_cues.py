@@ -14,6 +14,7 @@ from schemas.config import SubtitlesConfig
 from tests.transforms.exports.made import recording, segment
 from transforms.exports.cues import Cue, cues
 from transforms.exports.recording import Recording, Segment, Word
+from transforms.exports.slip import Shown, slipped
 
 RULES = SubtitlesConfig()
 _WORDS = st.sampled_from(
@@ -104,6 +105,60 @@ def test_where_people_speak_too_fast_every_word_stays_and_the_lines_still_fit(sa
     assert " ".join(" ".join(cue.lines) for cue in found).split() == [word for word, _, _ in said]
     assert not violations(found) & {"lines", "width", "long"}
     assert all(a.end_ms <= b.start_ms for a, b in itertools.pairwise(found))
+
+
+def missing_ms(cue: Cue) -> int:
+    """By how much a cue is too short to read."""
+    read = sum(columns(line) for line in cue.lines) + len(cue.lines) - 1
+    return max(0, max(RULES.min_ms, int(read * 1000 / RULES.chars_per_second)) - (cue.end_ms - cue.start_ms))
+
+
+_TALK = st.lists(st.tuples(_WORDS, st.integers(30, 500), st.integers(0, 2_500)), min_size=2, max_size=60)
+
+
+@settings(max_examples=200)
+@given(_TALK, st.lists(st.sampled_from(["a", "b"]), min_size=60, max_size=60), st.booleans())
+def test_slipping_costs_no_cue_anything_and_goes_no_farther_than_allowed(
+    said: list[tuple[str, int, int]], speakers: list[str], alone: bool
+) -> None:
+    words, at = [], 0
+    for word, word_ms, pause_ms in said:
+        words.append(Word(word, at, at + word_ms, 0.9))
+        at += word_ms + pause_ms
+    segments = [
+        Segment(word.start_ms or 0, word.end_ms or 0, word.word, "en", "a" if alone else speaker, None, 0.9, (word,))
+        for word, speaker in zip(words, speakers, strict=False)
+    ]
+    still = cues(recording(*segments), RULES.model_copy(update={"max_slip_ms": 0}))
+    found = cues(recording(*segments), RULES)
+    assert [cue.lines for cue in found] == [cue.lines for cue in still]
+    assert not violations(found) & {"lines", "width", "long"}
+    for before, after in zip(still, found, strict=True):
+        assert abs(after.start_ms - before.start_ms) <= RULES.max_slip_ms
+        assert missing_ms(after) <= missing_ms(before)
+        assert after.end_ms >= before.end_ms
+    assert sum(map(missing_ms, found)) <= sum(map(missing_ms, still))
+    for (a, b), (c, d) in zip(itertools.pairwise(still), itertools.pairwise(found), strict=True):
+        assert d.start_ms - c.end_ms >= min(RULES.gap_ms, b.start_ms - a.end_ms)
+
+
+def test_what_is_said_too_fast_is_shown_a_little_early_and_the_next_a_little_late() -> None:
+    before, fast, after = Shown(0, 500, 500, None), Shown(1_000, 1_900, 1_500, None), Shown(1_980, 4_000, 1_500, None)
+    assert slipped([before, fast, after], RULES) == [(0, 500), (580, 2_080), (2_160, 4_000)]
+    assert slipped([fast, after], RULES) == [(400, 1_900), (1_980, 4_000)]
+    assert slipped([before, fast, after._replace(speaker="b")], RULES) == [(0, 500), (580, 1_900), (1_980, 4_000)]
+    at_once = after._replace(start_ms=1_800)
+    assert slipped([before, fast, at_once], RULES) == [(0, 500), (1_000, 1_900), (1_800, 4_000)]
+    hurried = [Shown(at * 1_000, at * 1_000 + 920, 1_100, None) for at in range(9)]
+    assert [start_ms for start_ms, _ in slipped(hurried[:5], RULES)] == [0, 1_180, 2_360, 3_540, 4_720]
+    starts = [start_ms for start_ms, _ in slipped(hurried, RULES)]
+    assert max(start_ms - one.start_ms for start_ms, one in zip(starts, hurried, strict=True)) == 1_000
+
+
+def test_another_speaker_is_not_put_off() -> None:
+    fast = segment("Eleven seconds later she heard her grandfather's voice", 0, word_ms=300, speaker="channel-0")
+    other = segment("Who?", 2_700, speaker="channel-1")
+    assert cues(recording(fast, other), RULES)[1].start_ms == 2_700
 
 
 def test_slow_speech_breaks_no_rule() -> None:
