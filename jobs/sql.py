@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 
 from pyspark.errors import PySparkException
@@ -75,20 +78,41 @@ def typed() -> Iterator[str]:
 
 
 def answer(spark: SparkSession, questions: Iterable[str]) -> int:
-    """Prints what each question returns, or in a sentence what Spark has against it; returns how many failed."""
+    """Prints what each question returns, or in a sentence what Spark has against it; returns how many failed. Ctrl-C
+    gives up the one that runs."""
+    # pyspark's own handler speaks to Java over the connection that waits for the answer, which breaks it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     failed = 0
     for question in questions:
         for statement in split_statements(f"{question}\n;")[0] or [question]:
             try:
-                rows = spark.sql(statement)
-                if rows.columns:
-                    rows.show(_SHOWN_ROWS, truncate=_SHOWN_CHARS)
+                _in_background(spark, partial(_show, spark, statement))
             except PySparkException as error:
                 failed += 1
                 print(f"error: {first_line(error)}", file=sys.stderr)
             except KeyboardInterrupt:
+                failed += 1
                 print("given up", file=sys.stderr)
     return failed
+
+
+def _show(spark: SparkSession, statement: str) -> None:
+    rows = spark.sql(statement)
+    if rows.columns:
+        rows.show(_SHOWN_ROWS, truncate=_SHOWN_CHARS)
+
+
+def _in_background(spark: SparkSession, work: Callable[[], None]) -> None:
+    """Runs `work` in another thread, so that Ctrl-C can stop its Spark jobs; then raises KeyboardInterrupt."""
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(work)
+        try:
+            done.result()
+        except KeyboardInterrupt:
+            while not done.done():  # what is still being planned starts its job later
+                spark.sparkContext.cancelAllJobs()
+                wait([done], timeout=0.5)
+            raise
 
 
 def _names() -> str:

@@ -23,8 +23,6 @@ _RATES_HZ = (1_000, 768_000)
 _MAX_CHANNELS = 64
 _MEND = "check that the copy is complete, or convert it to WAV"
 _BY_LIBSNDFILE = {"WAV", "WAVEX", "W64", "RF64", "FLAC", "AIFF", "CAF", "AU", "NIST"}
-_FFMPEG_BLOCK_S = 5
-"""What follows the decoder costs by the call as well."""
 _LOST_S = (0.1, 3600.0)
 """After damage, a jump of the time stamps between these is sound that could not be decoded: silence stands in."""
 _PIECE_FRAMES = 4096
@@ -61,7 +59,7 @@ def opened_audio(source: Source, name: str, report: DecodeReport, block_s: float
 
     file = _sound_file(source)
     if file is None:
-        with _opened_by_ffmpeg(source, name, report) as opened:
+        with _opened_by_ffmpeg(source, name, report, block_s) as opened:
             yield opened
         return
     with file:
@@ -146,7 +144,7 @@ def _check_header(name: str, rate_hz: int, channels: int) -> None:
 
 
 @contextmanager
-def _opened_by_ffmpeg(source: Source, name: str, report: DecodeReport) -> Iterator[Opened]:
+def _opened_by_ffmpeg(source: Source, name: str, report: DecodeReport, block_s: float) -> Iterator[Opened]:
     import av
 
     try:
@@ -169,11 +167,12 @@ def _opened_by_ffmpeg(source: Source, name: str, report: DecodeReport) -> Iterat
         known = stream.duration is not None and stream.time_base is not None
         seconds = float(stream.duration * stream.time_base) if known else (container.duration or 0) / av.time_base
         claimed_ms = round(seconds * 1000) if seconds > 0 else None
-        yield Opened(stream.rate, stream.channels, claimed_ms, 0, _ffmpeg_blocks(container, stream, report))
+        blocks = _ffmpeg_blocks(container, stream, block_s, report)
+        yield Opened(stream.rate, stream.channels, claimed_ms, 0, blocks)
 
 
-def _ffmpeg_blocks(container: Any, stream: Any, report: DecodeReport) -> Iterator[NDArray[np.float32]]:
-    """Some seconds at a time; a packet that cannot be decoded is noted, and silence of its length takes its place."""
+def _ffmpeg_blocks(container: Any, stream: Any, block_s: float, report: DecodeReport) -> Iterator[NDArray[np.float32]]:
+    """`block_s` at a time; a packet that cannot be decoded is noted, and silence of its length takes its place."""
     import av
 
     convert = _Converter(stream)
@@ -192,7 +191,7 @@ def _ffmpeg_blocks(container: Any, stream: Any, report: DecodeReport) -> Iterato
                     waiting_samples += len(part)
         except (av.FFmpegError, ValueError, IndexError) as error:
             report.damage = report.damage or str(error)
-        if waiting and (packet is None or waiting_samples >= _FFMPEG_BLOCK_S * stream.rate):
+        if waiting and (packet is None or waiting_samples >= block_s * stream.rate):
             yield np.concatenate(waiting)
             waiting, waiting_samples = [], 0
         if packet is None:

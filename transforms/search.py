@@ -4,7 +4,7 @@ The folded text of each recording says whether it holds the phrase; only of the 
 read, for their times. So words that were written yesterday are found like all others, and nothing has to be kept up to
 date but the tables' files (transforms/tables.py, `optimize`). recordings shows whole transcripts only, so search does.
 
-One SQL serves Spark, which reads any store and any catalog, and DuckDB, which reads a local folder in a tenth of its
+One SQL serves Spark, which reads any store and any catalog, and DuckDB, which reads a local folder in a fifth of its
 time.
 """
 

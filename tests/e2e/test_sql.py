@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -220,6 +223,20 @@ def test_a_file_of_statements_is_answered_to_its_end_and_errors_are_told(
     monkeypatch.setattr("sys.stdin", io.StringIO("SELECT 'said';\n\\q\nSELECT 'unsaid';\n"))
     assert asked(finished) == 0
     assert "unsaid" not in capsys.readouterr().out
+
+
+def test_control_c_gives_up_the_question_and_no_more(
+    spark: SparkSession, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, handler))
+    endless = "SELECT sum(a.id * b.id) FROM range(10000000) a CROSS JOIN range(10000000) b"
+    pressed = threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT))
+    pressed.start()
+    assert jobs.sql.answer(spark, [endless, "SELECT 'after'"]) == 1
+    printed = capsys.readouterr()
+    assert (printed.err, "after" in printed.out) == ("given up\n", True)
+    assert not spark.sparkContext.statusTracker().getActiveJobsIds()
 
 
 @pytest.mark.parametrize(
