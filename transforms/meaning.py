@@ -20,6 +20,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from schemas.config import ConfigError
 from schemas.tables import PASSAGES, RECORDINGS, SEGMENTS, to_batch
 from transforms.embedder import check_model, embedder
+from transforms.search import Place
 from transforms.tables import Tables, Take
 from transforms.words import separator
 
@@ -35,17 +36,9 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Passage:
-    """Times are milliseconds from the start of the file. `similarity` is the cosine, at most 1: unrelated texts are
-    near 0; what counts as near depends on the model."""
+class Passage(Place):
+    """`similarity` is the cosine, at most 1: unrelated texts are near 0; what counts as near depends on the model."""
 
-    audio_id: str
-    uri: str | None
-    language: str | None
-    channel: int | None
-    speaker: str | None
-    start_ms: int | None
-    end_ms: int | None
     text: str
     similarity: float
 
@@ -104,9 +97,7 @@ def _by_model(tables: Tables, name: str) -> DataFrame:
 
 
 def _embedded(tables: Tables, takes: Sequence[Take], model: str, name: str) -> DataFrame:
-    ids, keys = (pa.array(list(column), pa.string()) for column in zip(*takes, strict=True))
-    listed = tables.spark.createDataFrame(pa.table({"audio_id": ids, "run_key": keys}))
-    segments = tables.read(SEGMENTS).join(F.broadcast(listed), ["audio_id", "run_key"], "left_semi")
+    segments = tables.read(SEGMENTS).join(F.broadcast(tables.listed(takes)), ["audio_id", "run_key"], "left_semi")
     lists = segments.groupBy("audio_id", "run_key").agg(
         F.array_sort(F.collect_list(F.struct(*_SEGMENT))).alias("segments")
     )

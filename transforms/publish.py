@@ -60,8 +60,7 @@ def complete_takes(tables: Tables) -> list[Take]:
 
 
 def _publish(tables: Tables, takes: Sequence[Take], config: Config, fresh: bool) -> None:
-    ids, keys = (pa.array(list(column), pa.string()) for column in zip(*takes, strict=True))
-    listed = tables.spark.createDataFrame(pa.table({"audio_id": ids, "run_key": keys}))
+    listed = tables.listed(takes)
     chunks = tables.read(CHUNKS).join(F.broadcast(listed), ["audio_id", "run_key"], "left_semi").select(CHUNKS.names)
     grouped = chunks.groupBy("audio_id", "run_key").applyInArrow(
         _assembler(config.segments), from_arrow_schema(TRANSCRIPTS)

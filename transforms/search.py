@@ -45,10 +45,9 @@ class Readable(Protocol):
 
 
 @dataclass(frozen=True)
-class Hit:
-    """A place where the phrase is said. Times are milliseconds from the start of the file, null if no word of the
-    phrase could be timed; `confidence` is the mean of its words'. `before`, `phrase` and `after` stand as in the
-    transcript, of the same channel; `word_index` is the first word's."""
+class Place:
+    """Where something was found. Times are milliseconds from the start of the file, None if nothing there could be
+    timed."""
 
     audio_id: str
     uri: str | None
@@ -57,6 +56,13 @@ class Hit:
     speaker: str | None
     start_ms: int | None
     end_ms: int | None
+
+
+@dataclass(frozen=True)
+class Hit(Place):
+    """A place where the phrase is said. `confidence` is the mean of its words'. `before`, `phrase` and `after` stand as
+    in the transcript, of the same channel; `word_index` is the first word's."""
+
     word_index: int
     before: str
     phrase: str

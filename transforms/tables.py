@@ -168,6 +168,11 @@ class Tables:
     def literal(self, value: str) -> str:
         return literal(value)
 
+    def listed(self, takes: Sequence[Take]) -> DataFrame:
+        """Rows of audio_id and run_key, to join with."""
+        ids, keys = (pa.array(list(column), pa.string()) for column in zip(*takes, strict=True))
+        return self.spark.createDataFrame(pa.table({"audio_id": ids, "run_key": keys}))
+
     def append(self, table: Table, rows: DataFrame) -> None:
         """One commit. `rows` has the table's columns by name; nothing but `create` decides their types."""
         self._shaped(table, rows).write.format("delta").mode("append").insertInto(self.identifier(table))
