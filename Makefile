@@ -11,6 +11,7 @@ home = $(patsubst ~,$(HOME),$(patsubst ~/%,$(HOME)/%,$(1)))
 
 # Stamps in .venv say which pinned lists it holds; a change of a list makes them old.
 RUN_TIME := .venv/.run-time
+CLASSES := .venv/spark.jsa
 QWEN := .venv/.qwen
 MEANING := .venv/.meaning
 DEV := .venv/.dev
@@ -22,7 +23,7 @@ DEV := .venv/.dev
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-28s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(RUN_TIME) ## build .venv with the pinned packages, Delta's jars and the default model
+setup: $(RUN_TIME) $(CLASSES) ## build .venv with the pinned packages, Delta's jars and the default model
 
 setup-qwen: $(QWEN) ## the same and what the engine qwen needs (torch: 7 GB)
 
@@ -36,6 +37,10 @@ $(RUN_TIME): conf/requirements.txt conf/spark-gpu.conf $(addprefix conf/setup/,c
 	@$(PY) -c "from transforms.engines.model_files import model_folder; print('default model:', model_folder('base'))"
 	@touch $@
 
+# Not for the demo: it takes longer than one session gains by it.
+$(CLASSES): $(RUN_TIME) conf/setup/java_classes.py
+	@$(PY) conf/setup/java_classes.py
+
 $(QWEN): $(RUN_TIME) conf/requirements-qwen.txt
 	@sh conf/setup/install.sh conf/requirements-qwen.txt
 	@touch $@
@@ -44,7 +49,7 @@ $(MEANING): $(QWEN) conf/requirements-meaning.txt
 	@sh conf/setup/install.sh conf/requirements-meaning.txt
 	@touch $@
 
-$(DEV): $(MEANING) conf/requirements-dev.txt
+$(DEV): $(MEANING) $(CLASSES) conf/requirements-dev.txt
 	@sh conf/setup/install.sh conf/requirements-dev.txt
 	@touch $@
 

@@ -70,7 +70,7 @@ def test_any_words_are_found_where_they_stand(text: str, language: str | None, d
     after = data.draw(st.integers(first, len(words)))
     sought = needle(" ".join(word["word"] for word in words[first:after]))
     if sought:
-        found = list(find(words, sought))
+        found = list(find([word["word"] for word in words], sought))
         inside = [k for k in range(first, after) if fold(words[k]["word"])]
         assert (inside[0], inside[-1] + 1) in found
         for begin, end in found:
