@@ -1,5 +1,6 @@
-"""Keeps what Java makes of Spark's classes in .venv/spark.jsa, from which conf/spark-local.conf lets every later session
-start in two thirds of the time (class data sharing, JEP 350). Without the file, or with another Java, it starts as ever.
+"""Keeps what Java makes of Spark's classes in .venv/spark.jsa, from which conf/spark-local.conf lets every later
+session start in two thirds of the time (class data sharing, JEP 350). Without the file, or with another Java, it starts
+as ever.
 
 Runs itself under spark-submit to use the classes that the jobs use, on tables in a temporary folder.
 """
