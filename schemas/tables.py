@@ -7,7 +7,7 @@ and never ''. Types are Arrow's, since that is what the Python workers emit; Spa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +107,13 @@ def to_batch(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordB
     return pa.RecordBatch.from_arrays(
         [pa.array([row.get(field.name) for row in rows], type=field.type) for field in schema], schema=schema
     )
+
+
+def rows_of(batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
+    """One row at a time: as Python's objects the words of a whole batch would take many times its room."""
+    for batch in batches:
+        for index in range(batch.num_rows):
+            yield from batch.slice(index, 1).to_pylist()
 
 
 _AUDIO_ID = ("audio_id", TEXT, "the recording: the manifest's audio_id, else a hash of its uri")

@@ -14,7 +14,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.storagelevel import StorageLevel
 
 from schemas.config import ConfigError
-from schemas.tables import EVALUATIONS, RECORDINGS, WORDS, to_batch
+from schemas.tables import EVALUATIONS, RECORDINGS, WORDS, rows_of, to_batch
 from transforms.evaluate import score
 from transforms.spark import limit_arrow_batches
 from transforms.tables import Tables
@@ -112,11 +112,8 @@ def _pairs(tables: Tables, references: DataFrame) -> DataFrame:
 
 def _scorer(source: str, now: datetime.datetime) -> Any:
     def score_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            # One by one: as Python's objects, the words of a batch would be many times as large.
-            for index in range(batch.num_rows):
-                (row,) = batch.slice(index, 1).to_pylist()
-                yield to_batch([{**_scored(row), "reference_source": source, "evaluated_at": now}], EVALUATIONS.arrow)
+        for row in rows_of(batches):
+            yield to_batch([{**_scored(row), "reference_source": source, "evaluated_at": now}], EVALUATIONS.arrow)
 
     return score_batches
 

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from schemas.config import Config, ConfigError
-from schemas.tables import RECORDINGS, SEGMENTS, WORDS, to_batch
+from schemas.tables import RECORDINGS, SEGMENTS, WORDS, rows_of, to_batch
 from transforms.errors import ExportError, RecordingError
 from transforms.exports import FORMATS, Render
 from transforms.exports.audio_link import audio_link, embedded_audio
@@ -127,7 +127,7 @@ Writer = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 def _recording_writer(config: Config, request: Request) -> Writer:
     def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         chosen = FORMATS[request.format]
-        for row in _rows(batches):
+        for row in rows_of(batches):
             name = f"{file_stem(row['audio_id'], row['uri'])}.{chosen.suffix}"
             written = {"file": name, "recordings": 1}
             try:
@@ -143,7 +143,7 @@ def _recording_writer(config: Config, request: Request) -> Writer:
 def _shard_writer(config: Config, request: Request, count: int) -> Writer:
     def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         suffix, render = FORMATS[request.format].shard or ("", FORMATS[request.format].render)
-        for shard, rows in groupby(_rows(batches), key=itemgetter("shard")):
+        for shard, rows in groupby(rows_of(batches), key=itemgetter("shard")):
             name = f"part-{shard:05d}-of-{count:05d}.{suffix}"
             audio_ids: list[str] = []
             try:
@@ -153,13 +153,6 @@ def _shard_writer(config: Config, request: Request, count: int) -> Writer:
                 yield to_batch([{"file": name, "problem": str(error)}], _WRITTEN)
 
     return write
-
-
-def _rows(batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
-    """One at a time: as Python's objects the words of a batch take many times the room."""
-    for batch in batches:
-        for index in range(batch.num_rows):
-            yield batch.slice(index, 1).to_pylist()[0]
 
 
 def _texts(rows: Iterable[Row], render: Render, config: Config, audio_ids: list[str]) -> Iterator[str]:

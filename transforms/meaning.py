@@ -18,9 +18,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from schemas.config import ConfigError
-from schemas.tables import PASSAGES, RECORDINGS, SEGMENTS, to_batch
+from schemas.tables import PASSAGES, RECORDINGS, SEGMENTS, rows_of, to_batch
 from transforms.embedder import check_model, embedder
 from transforms.search import Place
+from transforms.spark import limit_arrow_batches
 from transforms.tables import Tables, Take
 from transforms.words import separator
 
@@ -28,6 +29,8 @@ _PASSAGE_BYTES = 300
 """About 50 words of English and 100 characters of Chinese: two or three sentences, which say one thing."""
 _PAUSE_MS = 10_000
 _RECORDINGS_AT_ONCE = 1_000
+_PASSAGES_AT_ONCE = 500
+"""Enough for full batches also of short recordings."""
 _SEGMENT = ["segment_index", "start_ms", "end_ms", "text", "speaker", "channel"]
 _FOUND = ["audio_id", "run_key", "start_ms", "end_ms", "text", "speaker", "channel"]
 _SCORED = pa.schema([*(PASSAGES.arrow.field(name) for name in _FOUND), ("similarity", pa.float64())])
@@ -50,6 +53,7 @@ def embed(tables: Tables, model: str) -> int:
     Raises ConfigError if `model` cannot be had.
     """
     name = check_model(model)
+    limit_arrow_batches(tables.spark)
     tables.require()
     tables.create([PASSAGES])
     shown = tables.read(RECORDINGS).where("status = 'ok'").select("audio_id", "run_key")
@@ -106,20 +110,23 @@ def _embedded(tables: Tables, takes: Sequence[Take], model: str, name: str) -> D
 
 def _maker(model: str, name: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def make(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            rows = [
-                {"audio_id": recording["audio_id"], "run_key": recording["run_key"], "model": name}
-                | {"passage_index": index, **passage}
-                for recording in batch.to_pylist()
-                for index, passage in enumerate(passages(recording["segments"]))
-            ]
-            if rows:
-                vectors = embedder(model).passages([row["text"] for row in rows])
-                yield to_batch(
-                    (row | {"vector": vector} for row, vector in zip(rows, vectors, strict=True)), PASSAGES.arrow
-                )
+        waiting: list[dict[str, Any]] = []
+        for recording in rows_of(batches):
+            key = {"audio_id": recording["audio_id"], "run_key": recording["run_key"], "model": name}
+            for index, passage in enumerate(passages(recording["segments"])):
+                waiting.append({**key, "passage_index": index, **passage})
+            if len(waiting) >= _PASSAGES_AT_ONCE:
+                yield _with_vectors(waiting, model)
+                waiting = []
+        if waiting:
+            yield _with_vectors(waiting, model)
 
     return make
+
+
+def _with_vectors(rows: Sequence[Row], model: str) -> pa.RecordBatch:
+    vectors = embedder(model).passages([row["text"] for row in rows])
+    return to_batch(({**row, "vector": vector} for row, vector in zip(rows, vectors, strict=True)), PASSAGES.arrow)
 
 
 def passages(segments: Sequence[Row]) -> Iterator[dict[str, Any]]:

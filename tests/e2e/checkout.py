@@ -20,7 +20,14 @@ def copy_project(target: Path) -> Path:
             shutil.copytree(source, target / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target / part)
+    start_quickly(target)
     return target
+
+
+def start_quickly(folder: Path) -> None:
+    """Spark's classes as `make setup` keeps them, for sessions that are started in `folder`."""
+    (folder / ".venv").mkdir()
+    (folder / ".venv" / "spark.jsa").symlink_to(Path(sys.prefix) / "spark.jsa")
 
 
 def run(command: list[str], folder: Path, timeout_s: int = 300) -> subprocess.CompletedProcess[str]:

@@ -19,12 +19,14 @@ import jobs.publish
 import jobs.transcribe
 from schemas.config import show_config
 from tests import delta_log
+from tests.e2e.checkout import start_quickly
 from tests.e2e.conftest import Finished
 from tests.lake import QUICK_SUBMIT, ROOT, engine_config, write_manifest
 
 
 def test_spark_submit_runs_from_anywhere_with_nothing_but_a_zip(finished: Finished, tmp_path: Path) -> None:
     """One core, another folder, and on the path nothing but the zip: the same rows as in this process."""
+    start_quickly(tmp_path)
     (tmp_path / "app" / "jobs").mkdir(parents=True)
     shutil.copy(ROOT / "jobs" / "transcribe.py", tmp_path / "app" / "jobs")
     archive = tmp_path / "lakescribe.zip"

@@ -173,7 +173,7 @@ def test_killed_in_the_middle_it_ends_in_the_same_tables(
 ) -> None:
     path = write_manifest(tmp_path / "manifest.parquet", manifest)
     settings = ("--config", str(CONFIG), *(part for model in MODELS for part in ("--set", model)))
-    settings += ("--set", "run.wave_audio_hours=0.004", "--set", "run.waves_at_once=1")
+    settings += ("--set", "run.wave_audio_hours=0.008", "--set", "run.waves_at_once=1")
     job = Job(path, tmp_path / "tables", tmp_path / "calls_0.log", settings)
     deadline = time.monotonic() + 300
     while delta_log.version(job.root, "chunks") < 1 and not job.ended:
