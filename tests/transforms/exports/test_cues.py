@@ -147,6 +147,8 @@ def test_what_is_said_too_fast_is_shown_a_little_early_and_the_next_a_little_lat
     assert slipped([before, fast, after], RULES) == [(0, 500), (580, 2_080), (2_160, 4_000)]
     assert slipped([fast, after], RULES) == [(400, 1_900), (1_980, 4_000)]
     assert slipped([before, fast, after._replace(speaker="b")], RULES) == [(0, 500), (580, 1_900), (1_980, 4_000)]
+    much = [Shown(5_000, 5_900, 3_000, None), Shown(5_980, 6_980, 1_000, None)]
+    assert slipped(much, RULES) == [(4_000, 6_900), (6_980, 7_980)]
     at_once = after._replace(start_ms=1_800)
     assert slipped([before, fast, at_once], RULES) == [(0, 500), (1_000, 1_900), (1_800, 4_000)]
     hurried = [Shown(at * 1_000, at * 1_000 + 920, 1_100, None) for at in range(9)]
