@@ -101,6 +101,7 @@ def test_a_phrase_is_found_across_chunks_segments_and_punctuation_in_order(reade
     }
     assert len(segments) == 2
     assert search(reader, "quarterly revenue", context=0)[0].before == ""
+    assert search(reader, "die straße")[0].before == "", "the words of an older transcript are not among these"
 
 
 @pytest.mark.parametrize(
