@@ -62,10 +62,11 @@ demo-qwen: $(QWEN) ## the same job with the engine qwen on the tiny checkpoints 
 test: $(DEV) ## run the tests, on two cores (ARGS="-k packing")
 	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: $(DEV) ## lint, formatting, types
+check: $(DEV) ## lint, formatting, types, imports between rooms
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+	@.venv/bin/lint-imports --no-cache
 
 fix: $(DEV) ## mend what lint and formatting can mend by themselves
 	@$(PY) -m ruff check --fix .

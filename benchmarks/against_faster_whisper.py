@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.common import DATA, Clip, Transcript, clips, machine, run_job, start_errors_ms, word_error_rate
 from schemas.config import load_config
 from transforms.engines.model_files import model_folder
-from transforms.spark import session
+from transforms.lake.session import session
 
 FOLDERS = (
     *("librispeech_test_other", "librispeech_misc", "ljspeech_coqui", "pocketsphinx", "famous", "timit_nltk_sample"),

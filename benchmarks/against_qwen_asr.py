@@ -28,7 +28,7 @@ from benchmarks.common import DATA, clips, machine
 from benchmarks.random_qwen import make
 from schemas.config import SAMPLE_RATE_HZ
 from transforms.engines import AlignmentRequest, Samples, Utterance
-from transforms.words import split_words
+from transforms.text.words import split_words
 
 TOKENS_PER_S = 4
 _PACKAGE_BATCH = 32
@@ -106,7 +106,7 @@ def our_recognizer(folder: Path) -> Any:
 
 def ours_s(engine: Any, samples: list[Samples]) -> float:
     started = time.process_time()
-    rest = sorted(samples, key=len)  # as transforms.batching does
+    rest = sorted(samples, key=len)  # as transforms.recognition.batching does
     while rest:
         count = max(1, int(_BATCH_AUDIO_S * SAMPLE_RATE_HZ / len(rest[-1])))
         batch, rest = rest[-count:], rest[:-count]

@@ -19,10 +19,10 @@ import soxr
 
 from benchmarks.common import machine
 from schemas.config import Config
-from tests.sounds import written
-from tests.transforms.works import work
-from transforms.front import StageClock, front
-from transforms.quality import Meter, VoicePower
+from tests.kit.sounds import written
+from tests.kit.works import work
+from transforms.audio.front import StageClock, front
+from transforms.audio.quality import Meter, VoicePower
 
 EXAMPLE = "examples/audio/long_talk.mp3"
 KINDS = ((8_000, 1, "WAV"), (16_000, 1, "FLAC"), (44_100, 2, "MP3"), (48_000, 1, "WAV"), (48_000, 2, "FLAC"))
@@ -59,7 +59,7 @@ def front_ms(content: bytes) -> float:
 
 @contextmanager
 def counted() -> Iterator[list[float]]:
-    """CPU milliseconds of each call into transforms/quality.py."""
+    """CPU milliseconds of each call into transforms/audio/quality.py."""
     spent_ms: list[float] = []
 
     def counting(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -21,8 +21,8 @@ from pyspark.sql import SparkSession
 
 from schemas.config import Config
 from schemas.tables import RECORDINGS, WORDS
-from transforms.job import RunSummary, transcribe
-from transforms.tables import Tables
+from transforms.lake.tables import Tables
+from transforms.run.job import RunSummary, transcribe
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -18,10 +18,10 @@ from deltalake import write_deltalake
 from benchmarks.common import machine
 from benchmarks.search import seconds, vocabulary
 from schemas.tables import PASSAGES, RECORDINGS
-from transforms.embedder import EMBEDDED, check_model, embedder
-from transforms.meaning import nearest
-from transforms.spark import session
-from transforms.tables import Tables
+from transforms.lake.session import session
+from transforms.lake.tables import Tables
+from transforms.search.embedder import EMBEDDED, check_model, embedder
+from transforms.search.meaning import nearest
 
 DIMENSIONS = 384
 PASSAGE_WORDS = 50

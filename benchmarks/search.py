@@ -26,11 +26,11 @@ from deltalake import write_deltalake
 
 from benchmarks.common import machine
 from schemas.tables import RECORDINGS, WORDS
-from transforms.folding import fold
-from transforms.local_tables import LocalTables
-from transforms.search import search
-from transforms.spark import session
-from transforms.tables import Tables
+from transforms.lake.local_tables import LocalTables
+from transforms.lake.session import session
+from transforms.lake.tables import Tables
+from transforms.search.phrases import search
+from transforms.text.folding import fold
 
 VOCABULARY = 200_000
 RECORDING_WORDS = 10_000

@@ -21,7 +21,7 @@ import soundfile
 
 from benchmarks.common import Clip, Transcript, machine, run_job, start_errors_ms, word_error_rate
 from schemas.config import SAMPLE_RATE_HZ, load_config
-from transforms.spark import session
+from transforms.lake.session import session
 
 TINY = Path(__file__).parents[1] / "examples" / "tiny_qwen"
 _SEED = 99

@@ -23,9 +23,10 @@ from pocketsphinx import Decoder
 
 from benchmarks.common import DATA, clips, machine
 from schemas.config import SAMPLE_RATE_HZ
-from transforms.engines import AlignmentRequest, Samples, WordTimes
+from transforms.engines import AlignmentRequest, Samples
 from transforms.engines.pronounce import by_rules
 from transforms.engines.sphinx import FRAME_MS, SphinxAligner
+from transforms.text.tokens import WordTimes
 
 Align = Callable[[AlignmentRequest], WordTimes | None]
 

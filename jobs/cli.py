@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from schemas.config import Config, ConfigError, load_config
-from transforms.embedder import EMBEDDED
 from transforms.errors import ExportError, ManifestError, RecordingError
-from transforms.spark import NoJava
+from transforms.lake.session import NoJava
+from transforms.search.embedder import EMBEDDED
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:

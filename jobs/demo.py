@@ -12,10 +12,10 @@ from pyspark.sql import functions as F
 
 from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_config, table
 from schemas.tables import FAILURES, RECORDINGS
-from transforms.job import RunSummary, transcribe
-from transforms.listing import list_recordings
-from transforms.spark import session
-from transforms.tables import Tables
+from transforms.lake.session import session
+from transforms.lake.tables import Tables
+from transforms.run.job import RunSummary, transcribe
+from transforms.run.listing import list_recordings
 
 _SHOWN = 40
 _TEXT_CHARS = 64

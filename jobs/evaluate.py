@@ -12,8 +12,8 @@ from pyspark.sql import DataFrame
 
 from jobs.cli import add_tables_arguments, exit_with_reason, table
 from schemas.tables import RECORDINGS
-from transforms.evaluate import BINS, calibration_error, difference
-from transforms.evaluations import (
+from transforms.evaluation.evaluate import BINS, calibration_error, difference
+from transforms.evaluation.evaluations import (
     Evaluated,
     confidence_bins,
     current,
@@ -24,10 +24,10 @@ from transforms.evaluations import (
     time_errors,
     worst,
 )
-from transforms.normalize import check_packages
-from transforms.references import find_references
-from transforms.spark import session
-from transforms.tables import Tables
+from transforms.evaluation.references import find_references
+from transforms.lake.session import session
+from transforms.lake.tables import Tables
+from transforms.text.normalize import check_packages
 
 _SHOWN_GROUPS = 40
 _MARKS = {"equal": "{}", "delete": "[-{}-]", "insert": "{{+{}+}}"}

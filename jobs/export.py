@@ -10,11 +10,11 @@ if not __package__:  # spark-submit puts this folder on the path, not the projec
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from jobs.cli import add_config_arguments, add_tables_arguments, exit_with_reason, load_arguments_config
-from transforms.export import export
 from transforms.exports import FORMATS
+from transforms.exports.export import export
 from transforms.exports.request import Request, check
-from transforms.spark import session
-from transforms.tables import Tables
+from transforms.lake.session import session
+from transforms.lake.tables import Tables
 
 
 def main(arguments: list[str] | None = None) -> None:

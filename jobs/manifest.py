@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_config
-from transforms.listing import list_recordings
+from transforms.run.listing import list_recordings
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,8 +10,8 @@ if not __package__:  # spark-submit puts this folder on the path, not the projec
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from jobs.cli import add_tables_arguments, exit_with_reason
-from transforms.spark import session
-from transforms.tables import Tables
+from transforms.lake.session import session
+from transforms.lake.tables import Tables
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,9 +10,9 @@ if not __package__:  # spark-submit puts this folder on the path, not the projec
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from jobs.cli import add_config_arguments, add_tables_arguments, exit_with_reason, load_arguments_config
-from transforms.publish import complete_takes, delete_stale, publish
-from transforms.spark import session
-from transforms.tables import Tables
+from transforms.lake.session import session
+from transforms.lake.tables import Tables
+from transforms.publishing.publish import complete_takes, delete_stale, publish
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,10 +7,10 @@ import datetime
 import sys
 
 from jobs.cli import add_tables_arguments, exit_with_reason
-from transforms.page import Price, check_place, render, write_page
-from transforms.report import gather
-from transforms.spark import session
-from transforms.tables import Tables
+from transforms.lake.session import session
+from transforms.lake.tables import Tables
+from transforms.report.facts import gather
+from transforms.report.page import Price, check_place, render, write_page
 
 
 def main(arguments: list[str] | None = None) -> None:

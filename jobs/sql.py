@@ -22,9 +22,9 @@ if not __package__:  # spark-submit puts this folder on the path, not the projec
 
 from jobs.cli import add_tables_arguments, exit_with_reason
 from schemas.tables import ALL
-from transforms.spark import first_line, session
-from transforms.tables import Tables
-from transforms.views import keep_in_catalog, show_in_session, split_statements, views
+from transforms.lake.session import first_line, session
+from transforms.lake.tables import Tables
+from transforms.lake.views import keep_in_catalog, show_in_session, split_statements, views
 
 _SHOWN_ROWS = 1000
 _SHOWN_CHARS = 100

@@ -13,8 +13,8 @@ if (
 
 from jobs.cli import add_config_arguments, add_tables_arguments, exit_with_reason, load_arguments_config
 from schemas.config import show_config
-from transforms.job import transcribe
-from transforms.spark import session
+from transforms.lake.session import session
+from transforms.run.job import transcribe
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 AUTO_PER_CHUNK = "auto-per-chunk"
 SAMPLE_RATE_HZ = 16_000
 """The one rate of all audio between decoding and the engines: what Silero, Whisper and Qwen3-ASR were trained on."""
+CUT_WINDOW_S = 30
+"""The cut between two parts of a long recording lies within this many seconds after the part's nominal end."""
 
 
 class ConfigError(ValueError):

@@ -13,6 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from schemas.quality import QUALITY
+
 TEXT, INT, BIGINT, DOUBLE, BOOLEAN = pa.string(), pa.int32(), pa.int64(), pa.float64(), pa.bool_()
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 FLAGS = pa.list_(TEXT)
@@ -39,24 +41,6 @@ ALIGNED = pa.struct([("kind", TEXT), ("reference", TEXT), ("hypothesis", TEXT)])
 CONFIDENCE_BIN = pa.struct([("bin", INT), ("words", BIGINT), ("right", BIGINT), ("confidence_sum", DOUBLE)])
 TIME_ERROR = pa.struct([("word", TEXT), ("start_error_ms", BIGINT), ("end_error_ms", BIGINT)])
 FAILURE = pa.struct([("stage", TEXT), ("kind", TEXT), ("message", TEXT), ("transient", BOOLEAN)])
-QUALITY = pa.struct(
-    [
-        ("samples", BIGINT),
-        ("clipped", BIGINT),
-        ("pieces", BIGINT),
-        ("silent_pieces", BIGINT),
-        ("channel_means", pa.list_(DOUBLE)),
-        ("levels", pa.map_(INT, BIGINT)),
-        ("plain_power", DOUBLE),
-        ("weighted_power", DOUBLE),
-        ("bandwidths", pa.map_(INT, BIGINT)),
-        ("speech_power", DOUBLE),
-        ("speech_frames", BIGINT),
-        ("noise_power", DOUBLE),
-        ("noise_frames", BIGINT),
-    ]
-)
-"""What transforms/quality.py counts of a part, such that parts add up."""
 CLOSING = pa.struct(
     [
         ("uri", TEXT),

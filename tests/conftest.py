@@ -1,4 +1,4 @@
-"""Where the tests find recordings, and how hypothesis goes about."""
+"""Where the tests find recordings, the one Spark session, and how hypothesis goes about."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from pyspark.sql import SparkSession
+
+from tests.kit.lake import quick_session
 
 _ROOT = Path(__file__).parent.parent
 
@@ -36,3 +39,8 @@ def data() -> Path:
     if not (folder / "manifest.tsv").exists():
         pytest.skip(f"needs the recordings in {folder}, which are no part of the project")
     return folder
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> SparkSession:
+    return quick_session(tmp_path_factory.mktemp("warehouse"))

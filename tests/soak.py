@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.kill import run_trial, undisturbed
+from tests.kit.kill import run_trial, undisturbed
 
 
 def main(arguments: list[str] | None = None) -> int:

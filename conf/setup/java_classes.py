@@ -47,9 +47,9 @@ def use() -> None:
     """What most jobs do: tables made, appended to through Python, merged, asked."""
     sys.path.insert(0, str(ROOT))
     from schemas.tables import RECORDINGS
-    from transforms.spark import session
-    from transforms.tables import Tables
-    from transforms.views import show_in_session
+    from transforms.lake.session import session
+    from transforms.lake.tables import Tables
+    from transforms.lake.views import show_in_session
 
     spark = session()
     with tempfile.TemporaryDirectory() as folder:

@@ -11,12 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from schemas.config import SAMPLE_RATE_HZ
-from tests.lake import Lake, cut, file_row, quick_session, write_clip, write_clips
-
-
-@pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> SparkSession:
-    return quick_session(tmp_path_factory.mktemp("warehouse"))
+from tests.kit.lake import Lake, cut, file_row, write_clip, write_clips
 
 
 @dataclass(frozen=True)

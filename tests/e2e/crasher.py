@@ -7,7 +7,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.engine import Recognizer, Spec
+from tests.kit.engine import Recognizer, Spec
 from transforms.engines import Hypothesis, Utterance
 
 

@@ -20,8 +20,8 @@ import pytest
 
 from tests.e2e.conftest import Finished
 from tests.e2e.test_pending import pending
-from tests.lake import ROOT, Lake, cut, file_row, write_clip
-from transforms.job import RunSummary
+from tests.kit.lake import ROOT, Lake, cut, file_row, write_clip
+from transforms.run.job import RunSummary
 
 HARD_INPUTS = ROOT.parent / "shared" / "data" / "hard_inputs"
 REMOTE = {

@@ -13,11 +13,11 @@ import pytest
 from schemas.config import Config, load_config
 from schemas.tables import CHUNKS, to_batch
 from tests.e2e.conftest import Finished
-from tests.lake import Lake
+from tests.kit.lake import Lake
+from transforms.audio.front import Work
 from transforms.engines import aligner_specs, recognizer_spec
-from transforms.front import Work
-from transforms.plan import WORK
-from transforms.recognize import TaskReport, TaskSpec, recognize_partition
+from transforms.recognition.task import TaskReport, TaskSpec, recognize_partition
+from transforms.run.plan import WORK
 
 OTHERWISE = (
     "batching.max_padded_audio_s=5",

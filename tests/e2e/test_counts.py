@@ -9,8 +9,8 @@ import pytest
 
 from tests.e2e.conftest import Finished
 from tests.e2e.test_company import chunks_of
-from tests.lake import engine_config
-from transforms.front import Work
+from tests.kit.lake import engine_config
+from transforms.audio.front import Work
 
 
 def test_an_engine_that_returns_too_few_fails_the_run_with_both_counts(finished: Finished, tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_an_engine_that_returns_too_few_fails_the_run_with_both_counts(finished:
 
 
 def test_an_aligner_that_answers_for_too_few_fails_the_task_with_both_counts(finished: Finished) -> None:
-    config = engine_config("aligners=['tests.engine:ForgetfulAligner', recognizer]")
+    config = engine_config("aligners=['tests.kit.engine:ForgetfulAligner', recognizer]")
     path = finished.audio / "clip_00.wav"
     work = Work("a", "k", "s", str(path), None, None, None, None, "mix", 0, None, {})
     with pytest.raises(RuntimeError, match=r"was given 1 items and returned 0"):

@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-import transforms.job
+import transforms.run.job
 from schemas.config import load_config
 from schemas.tables import FAILURES, RECORDINGS
-from transforms.job import transcribe
-from transforms.tables import Tables
+from transforms.lake.tables import Tables
+from transforms.run.job import transcribe
 
 
 def run(spark: SparkSession, folder: Path, paths: list[Path], deadly: set[int]) -> Tables:
@@ -40,6 +40,6 @@ def test_a_crashing_recording_becomes_a_failure_row(spark: SparkSession, example
 def test_a_machine_on_which_many_recordings_crash_fails_the_job(
     spark: SparkSession, examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transforms.job, "_MAX_CRASHED", 0)
+    monkeypatch.setattr(transforms.run.job, "_MAX_CRASHED", 0)
     with pytest.raises(Exception, match="Python worker exited unexpectedly"):
         run(spark, tmp_path, [examples / "voice_memo.m4a"], {0})

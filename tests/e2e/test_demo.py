@@ -15,8 +15,8 @@ import jobs.sql
 from benchmarks.common import normal
 from schemas.tables import RECORDINGS, SEGMENTS, WORDS
 from tests.e2e.checkout import ROOT, copy_project, run
-from transforms.tables import Tables
-from transforms.views import show_in_session
+from transforms.lake.tables import Tables
+from transforms.lake.views import show_in_session
 
 QUESTION = re.compile(r"```sql\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
 """A query of the README and the answer below it."""

@@ -18,7 +18,7 @@ import jobs.export
 from schemas.tables import RECORDINGS, SEGMENTS, WORDS
 from tests.e2e.conftest import Finished
 from tests.e2e.test_commands import refused
-from tests.lake import Lake
+from tests.kit.lake import Lake
 from transforms.exports.names import file_stem
 
 

@@ -10,9 +10,9 @@ import duckdb
 import pytest
 
 from schemas.tables import ALL, EVALUATIONS, Table
-from tests import delta_log
 from tests.e2e.conftest import Finished
-from tests.lake import cut, write_clip
+from tests.kit import delta_log
+from tests.kit.lake import cut, write_clip
 
 
 def test_the_change_data_feed_of_words_tells_what_a_run_added_and_replaced(finished: Finished, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kill import Undisturbed, run_trial, undisturbed
+from tests.kit.kill import Undisturbed, run_trial, undisturbed
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
-import transforms.job
+import transforms.run.job
 from schemas.tables import CHUNKS
 from tests.e2e.conftest import Finished
-from tests.lake import Lake
-from transforms.plan import read_progress
-from transforms.tables import Tables
+from tests.kit.lake import Lake
+from transforms.lake.tables import Tables
+from transforms.run.plan import read_progress
 
 
 def test_a_late_wave_of_a_dead_run_changes_nothing_that_readers_see(
@@ -31,7 +31,7 @@ def test_a_late_wave_of_a_dead_run_changes_nothing_that_readers_see(
             late_commit(tables)
         return read_progress(tables, units)
 
-    monkeypatch.setattr(transforms.job, "read_progress", progress)
+    monkeypatch.setattr(transforms.run.job, "read_progress", progress)
     lake.run(manifest)
     _assert_as_in(finished, lake, "recordings", "segments", "words", "failures")
     late_commit(lake.tables)

@@ -16,11 +16,11 @@ import jobs.search
 import jobs.sql
 from schemas.config import ConfigError
 from schemas.tables import PASSAGES, RECORDINGS, SEGMENTS, to_batch
-from tests import delta_log
-from tests.lake import Lake
+from tests.kit import delta_log
+from tests.kit.lake import Lake
 from transforms import packages
-from transforms.embedder import EMBEDDED
-from transforms.meaning import embed, nearest, passages
+from transforms.search.embedder import EMBEDDED
+from transforms.search.meaning import embed, nearest, passages
 
 pytest.importorskip("sentence_transformers", reason="needs the extra meaning: make setup-meaning")
 

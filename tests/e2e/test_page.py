@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from schemas.config import Config, FetchConfig
-from tests.transforms.exports.made import HOSTILE, recording, segment
+from tests.exports.made import HOSTILE, recording, segment
 from transforms.exports import FORMATS
 from transforms.exports.audio_link import audio_link, embedded_audio
 from transforms.exports.recording import Segment

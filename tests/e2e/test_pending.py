@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.conftest import Finished
-from tests.lake import Lake, cut, engine_config, file_row, write_clip, write_manifest
+from tests.kit.lake import Lake, cut, engine_config, file_row, write_clip, write_manifest
 from transforms.engines import aligner_specs, recognizer_spec
-from transforms.manifest import read_manifest
-from transforms.plan import config_key, make_plan
+from transforms.run.manifest import read_manifest
+from transforms.run.plan import config_key, make_plan
 
 PART_MS = 30_000
 CHANGES = (

@@ -16,13 +16,13 @@ from pyspark.sql import SparkSession
 
 from schemas.config import load_config
 from schemas.tables import RECORDINGS, SEGMENTS, WORDS
-from tests import delta_log
 from tests.e2e.test_company import chunks_of
 from tests.e2e.test_tables_agree import WRONG
-from tests.kill import Job, kill
-from tests.lake import PUBLIC, ROOT, Lake, file_row, write_manifest
-from transforms.front import Work
-from transforms.job import transcribe
+from tests.kit import delta_log
+from tests.kit.kill import Job, kill
+from tests.kit.lake import PUBLIC, ROOT, Lake, file_row, write_manifest
+from transforms.audio.front import Work
+from transforms.run.job import transcribe
 
 pytest.importorskip("torch", reason="needs the extra qwen: make setup-qwen")
 pytest.importorskip("qwen_asr", reason="needs the extra qwen: make setup-qwen")

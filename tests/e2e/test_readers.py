@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from tests import delta_log
 from tests.e2e.conftest import Finished
-from tests.lake import engine_config
-from transforms.publish import publish
-from transforms.tables import Tables
+from tests.kit import delta_log
+from tests.kit.lake import engine_config
+from transforms.lake.tables import Tables
+from transforms.publishing.publish import publish
 
 STEPS = (
     ("replace", "segments"),

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from tests.e2e.checkout import ROOT, copy_project, run
-from tests.lake import QUICK_SUBMIT
+from tests.kit.lake import QUICK_SUBMIT
 
 BLOCK = re.compile(r"<!-- tested -->\n```sh\n(.*?)```", re.DOTALL)
 

@@ -7,7 +7,7 @@ import datetime
 from pathlib import Path
 
 from tests.e2e.conftest import Finished
-from tests.lake import cut, file_row, write_clip
+from tests.kit.lake import cut, file_row, write_clip
 
 
 def test_with_nothing_new_it_asks_no_engine_and_makes_no_commit(finished: Finished, tmp_path: Path) -> None:

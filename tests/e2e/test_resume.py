@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-import transforms.job
+import transforms.run.job
 from tests.e2e.conftest import Finished
-from tests.engine import digest
-from tests.lake import Lake
-from transforms.plan import read_progress
+from tests.kit.engine import digest
+from tests.kit.lake import Lake
+from transforms.run.plan import read_progress
 
 
 def test_a_recording_in_parts_is_taken_up_where_its_last_run_stopped(
@@ -26,7 +26,7 @@ def test_a_recording_in_parts_is_taken_up_where_its_last_run_stopped(
         return read_progress(tables, units)
 
     with monkeypatch.context() as patch:
-        patch.setattr(transforms.job, "read_progress", stop_after_a_wave)
+        patch.setattr(transforms.run.job, "read_progress", stop_after_a_wave)
         with pytest.raises(KeyboardInterrupt):
             lake.run(manifest)
     assert not lake.rows("recordings")

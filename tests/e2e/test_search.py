@@ -17,12 +17,12 @@ import jobs.optimize
 import jobs.search
 from schemas.config import ConfigError, load_config
 from schemas.tables import CHUNKS, FAILURES, RECORDINGS, SEGMENTS, WORDS, to_batch
-from tests import delta_log
-from transforms.folding import by_channel, needle
-from transforms.local_tables import LocalTables
-from transforms.publish import publish
-from transforms.search import SEARCHED, Hit, Readable, find, search
-from transforms.tables import Tables
+from tests.kit import delta_log
+from transforms.lake.local_tables import LocalTables
+from transforms.lake.tables import Tables
+from transforms.publishing.publish import publish
+from transforms.search.phrases import SEARCHED, Hit, Readable, find, search
+from transforms.text.folding import by_channel, needle
 
 _NOW = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
 _CHUNK_MS = 10_000

@@ -21,9 +21,9 @@ import jobs.sql
 from schemas.config import ConfigError
 from schemas.tables import ALL, FLAGS_COMMENT, RECORDINGS, SEGMENTS, WORDS
 from tests.e2e.conftest import Finished
-from tests.lake import Lake
-from transforms.tables import Tables
-from transforms.views import keep_in_catalog, show_in_session, split_statements, views
+from tests.kit.lake import Lake
+from transforms.lake.tables import Tables
+from transforms.lake.views import keep_in_catalog, show_in_session, split_statements, views
 
 Ask = Callable[[str], list[dict[str, Any]]]
 

@@ -9,9 +9,9 @@ import pytest
 from schemas.config import load_config
 from schemas.tables import ALL, RECORDINGS, SEGMENTS, WORDS
 from tests.e2e.conftest import Finished
-from tests.lake import ENGINE
-from transforms.front import Chunk, Closing, StageClock, Work, front
-from transforms.tables import Tables
+from tests.kit.lake import ENGINE
+from transforms.audio.front import Chunk, Closing, StageClock, Work, front
+from transforms.lake.tables import Tables
 
 _JOINED = "{words} w JOIN {recordings} r ON w.audio_id = r.audio_id AND w.run_key = r.run_key"
 WRONG = {

@@ -16,8 +16,9 @@ import soundfile
 
 from schemas.config import ConfigError
 from transforms import packages
-from transforms.engines import ALIGNERS, AlignmentRequest, Samples, WordTime, WordTimes, sphinx
+from transforms.engines import ALIGNERS, AlignmentRequest, Samples, sphinx
 from transforms.engines.sphinx import SphinxAligner, SphinxSpec
+from transforms.text.tokens import WordTime, WordTimes
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.config import Config, ConfigError
+from transforms.text.tokens import Token, WordTimes
 
 RECOGNIZERS = {
     "qwen": "transforms.engines.qwen.recognizer:QwenSpec",
@@ -48,18 +49,6 @@ class Utterance:
     samples: Samples
     language: str | None = None
     context: str | None = None
-
-
-@dataclass(frozen=True)
-class Token:
-    """A piece of a hypothesis, `text[char_start:char_end]`, in order and without overlap; times in ms from the
-    utterance's first sample, None if unknown."""
-
-    char_start: int
-    char_end: int
-    probability: float | None = None
-    start_ms: int | None = None
-    end_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -111,19 +100,6 @@ class AlignmentRequest:
     text: str
     words: tuple[tuple[int, int], ...]
     language: str | None
-
-
-class WordTime(NamedTuple):
-    """Milliseconds from the utterance's first sample; `estimated` if not the word itself was found, but its
-    neighbours."""
-
-    start_ms: int
-    end_ms: int
-    estimated: bool = False
-
-
-WordTimes = list[WordTime | None]
-"""The time of each word of a request, None for a word that could not be timed."""
 
 
 @runtime_checkable

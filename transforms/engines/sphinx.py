@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from schemas.config import SAMPLE_RATE_HZ
-from transforms.engines import AlignmentRequest, Samples, WordTime, WordTimes
+from transforms.engines import AlignmentRequest, Samples
 from transforms.engines.pronounce import pronunciations
 from transforms.packages import require_packages
+from transforms.text.tokens import WordTime, WordTimes
 
 _PACKAGES = ("pocketsphinx", "num2words")
 ALGORITHM = 1

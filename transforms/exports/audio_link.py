@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from schemas.config import FetchConfig
 from transforms.errors import RecordingError
-from transforms.fetch import fetched, local_path
+from transforms.stores.fetch import fetched, local_path
 
 _MIME_TYPES = {
     ".m4a": "audio/mp4",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from transforms.exports.units import Unit, bare
-from transforms.segments import ends_clause, ends_sentence
+from transforms.text.segments import ends_clause, ends_sentence
 
 _PAUSE_MS = 300
 _LINKS = {

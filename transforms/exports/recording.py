@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from transforms.errors import ExportError
 from transforms.exports.names import file_stem
-from transforms.words import separator
+from transforms.text.words import separator
 
 Row = dict[str, Any]
 

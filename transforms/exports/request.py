@@ -9,8 +9,8 @@ from typing import Literal
 
 from schemas.config import Config, ConfigError
 from transforms.exports import FORMATS
-from transforms.fetch import local_path
-from transforms.files import check_folder
+from transforms.stores.fetch import local_path
+from transforms.stores.files import check_folder
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from schemas.config import Config
 from transforms.exports.recording import Recording, Segment, Turn, plain, turns
-from transforms.segments import ends_sentence
-from transforms.words import separator
+from transforms.text.segments import ends_sentence
+from transforms.text.words import separator
 
 _PARAGRAPH_PAUSE_MS = 2_000
 _PARAGRAPH_CHARS = 500

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from transforms.exports.recording import Piece
-from transforms.segments import ends_clause
+from transforms.text.segments import ends_clause
 
 _BOND_PAUSE_MS = 300
 _BOND_MS = 2_500

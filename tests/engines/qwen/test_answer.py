@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.transforms.texts import TEXTS
+from tests.kit.texts import TEXTS
 from transforms.engines.qwen.answer import TAG, Answer, read_answer
 
 _SPECIAL = 1000

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.sounds import noise
+from tests.kit.sounds import noise
 from transforms.engines.qwen.features import FRAMES_PER_S, LogMel, log_mel, padded_length, shared_log_mel
 
 torch = pytest.importorskip("torch", reason="needs the extra qwen: make setup-qwen")

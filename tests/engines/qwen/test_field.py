@@ -17,9 +17,8 @@ import soundfile
 
 from schemas.config import RetryConfig
 from tests.engines.qwen.conftest import TINY, Clip
-from transforms.align import align_all
-from transforms.audio import read_audio
-from transforms.decoders import DecodeReport
+from transforms.audio.decoders import DecodeReport
+from transforms.audio.reading import read_audio
 from transforms.engines import AlignmentRequest, Hypothesis, Utterance
 from transforms.engines.qwen import features as features_module
 from transforms.engines.qwen.aligner import QwenAlignerSpec, _word_times
@@ -28,8 +27,9 @@ from transforms.engines.qwen.features import log_mel, padded_length
 from transforms.engines.qwen.network import audio_tokens
 from transforms.engines.qwen.recognizer import QwenSpec
 from transforms.errors import RecordingError
-from transforms.second_try import Tries, find_doubts, recognize_all, recognize_safely
-from transforms.words import split_words
+from transforms.recognition.align import align_all
+from transforms.recognition.second_try import Tries, find_doubts, recognize_all, recognize_safely
+from transforms.text.words import split_words
 
 RATE = 16_000
 
@@ -110,7 +110,7 @@ def test_2_the_token_limit_grows_with_the_audio(recognizer: Any) -> None:
 
 
 def test_3_halves_are_joined_with_a_space(recognizer: Any, sentences: list[Clip]) -> None:
-    from transforms.second_try import _by_halves
+    from transforms.recognition.second_try import _by_halves
 
     english = [clip for clip in sentences if clip.language == "en"][:2]
     gap = np.zeros(RATE, np.float32)

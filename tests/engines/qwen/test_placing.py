@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.transforms.texts import TEXTS
+from tests.kit.texts import TEXTS
 from transforms.engines.qwen.placing import place_tokens, repaired, rising
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from schemas.config import SAMPLE_RATE_HZ, ConfigError
-from transforms.engines import AlignmentRequest, WordTime, WordTimes, check_counts
+from transforms.engines import AlignmentRequest, check_counts
 from transforms.engines.qwen.checkpoint import Checkpoint
 from transforms.engines.qwen.features import shared_log_mel
 from transforms.engines.qwen.languages import ALIGNABLE, NAMES
 from transforms.engines.qwen.placing import place_tokens, repaired
+from transforms.text.tokens import WordTime, WordTimes
 
 if TYPE_CHECKING:
     from transforms.engines.qwen.network import Network

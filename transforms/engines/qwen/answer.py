@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from transforms.engines import Token
 from transforms.engines.qwen.languages import code_of
-from transforms.words import separator
+from transforms.text.tokens import Token
+from transforms.text.words import separator
 
 TAG = "<asr_text>"
 _HEADER = re.compile(rf"(?:language\s+(?P<names>(?:(?!language\s)[^<>\n]){{0,60}}))?\s*{TAG}")

@@ -1,0 +1,1 @@
+"""What the tests share: made recordings and lakes, a deterministic engine, killing."""

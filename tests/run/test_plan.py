@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from schemas.config import load_config
+from tests.kit.lake import write_manifest
+from transforms.run.manifest import read_manifest
+from transforms.run.plan import WORK, Progress, Unit, balance, next_units, take_wave, task_count, work_of
+
+UNITS = st.lists(st.integers(0, 10_000), min_size=1, max_size=40).map(
+    lambda lengths: [Unit(f"a{index}", "k", "s", 0, length) for index, length in enumerate(lengths)]
+)
+PART_MS = 600_000
+
+
+def lengths(units: list[Unit]) -> list[int]:
+    return [unit.estimated_ms for unit in units]
+
+
+@given(units=UNITS, tasks=st.integers(1, 12))
+def test_balanced_tasks_hold_every_unit_once_longest_first_and_none_is_much_longer(
+    units: list[Unit], tasks: int
+) -> None:
+    lists = balance(units, tasks)
+    assert sorted((unit for some in lists for unit in some), key=units.index) == units
+    assert all(lengths(some) == sorted(lengths(some), reverse=True) for some in lists)
+    assert all(lists)
+    totals = [sum(lengths(some)) for some in lists]
+    assert max(totals) - min(totals) <= max(lengths(units)) + len(units)
+
+
+@given(units=UNITS)
+def test_balance_does_not_depend_on_the_order_of_the_units(units: list[Unit]) -> None:
+    assert balance(units, 3) == balance(units[::-1], 3)
+
+
+@given(units=UNITS, wave_ms=st.integers(0, 30_000))
+def test_waves_are_as_full_as_they_may_be_and_leave_nothing_out(units: list[Unit], wave_ms: int) -> None:
+    rest, waves = units, []
+    while rest:
+        wave, rest = take_wave(rest, wave_ms)
+        waves.append(wave)
+    assert [unit for wave in waves for unit in wave] == units
+    for wave, following in zip(waves, waves[1:], strict=False):
+        assert len(wave) == 1 or sum(lengths(wave)) <= wave_ms
+        assert sum(lengths(wave)) + following[0].estimated_ms > wave_ms
+
+
+def test_small_work_still_uses_every_slot() -> None:
+    units = [Unit("a", "k", "s", 0, 1000)] * 3
+    assert task_count(units, 60_000, 8) == 8
+    assert task_count(units, 1000, 2) == 3
+
+
+@pytest.mark.parametrize(
+    ("continues", "header_ms", "to_do"),
+    [
+        ({}, None, [0]),
+        ({0: False}, None, []),
+        ({0: True}, None, [1]),
+        ({0: True}, 10, [1]),  # a header that claims too little is not believed
+        ({0: True}, 3 * PART_MS, [1, 2]),
+        ({0: True}, 3 * PART_MS + 29_999, [1, 2]),  # too short a rest for a part of its own
+        ({0: True}, 3 * PART_MS + 30_000, [1, 2, 3]),
+        ({0: True, 1: True, 2: True}, 3 * PART_MS, [3]),
+        ({0: True, 2: True}, 4 * PART_MS, [1, 3]),  # 2 was done before 1 when the job was killed
+        ({0: True, 1: False, 2: False}, 9 * PART_MS, []),  # 2 was only claimed
+    ],
+)
+def test_the_parts_of_a_long_recording_that_are_to_follow(
+    continues: dict[int, bool], header_ms: int | None, to_do: list[int]
+) -> None:
+    progress = Progress(continues, header_ms, "de")
+    assert progress.parts_to_do(PART_MS) == to_do
+    assert progress.complete == (not to_do)
+    units = next_units(Unit("a", "k", "s", 0, 7 * PART_MS), progress, PART_MS)
+    assert [(unit.part_index, unit.language, unit.estimated_ms) for unit in units] == [
+        (part, "de", PART_MS) for part in to_do
+    ]
+
+
+def test_a_header_may_claim_any_length() -> None:
+    assert len(Progress({0: True}, 10**12).parts_to_do(PART_MS)) == 64
+
+
+def test_work_reaches_its_task_in_its_order_with_what_the_manifest_says(spark: SparkSession, tmp_path: Path) -> None:
+    rows = [
+        {"uri": f"{name}.wav", "audio_id": name, "language": language, "note": name.upper()}
+        for name, language in {"a": None, "b": "fr", "c": None, "d": None}.items()
+    ]
+    manifest = read_manifest(spark, str(write_manifest(tmp_path / "manifest.parquet", rows)), load_config(None))
+    unit = {name: Unit(name, f"k-{name}", "s", 0, 1) for name in "abc"}
+    second_part = Unit("a", "k-a", "s", 1, 1, language="de")
+    work = work_of(spark, manifest, [[unit["c"], unit["a"]], [unit["b"], second_part]])
+    assert work.columns == WORK.names
+    found = work.withColumn("task", F.spark_partition_id()).collect()
+    by_task: dict[int, list[tuple[object, ...]]] = {}
+    for row in found:
+        by_task.setdefault(row.task, []).append(
+            (row.audio_id, row.part_index, row.run_key, row.language, row.language_source)
+        )
+    assert sorted(by_task.values()) == [
+        [("b", 0, "k-b", "fr", "given"), ("a", 1, "k-a", "de", "detected")],
+        [("c", 0, "k-c", None, None), ("a", 0, "k-a", None, None)],
+    ]
+    assert {row.audio_id: row.metadata for row in found} == {name: {"note": name.upper()} for name in "abc"}

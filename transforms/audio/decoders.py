@@ -1,0 +1,237 @@
+"""The two decoders: libsndfile for WAV, FLAC, AIFF and their like, in which it seeks exactly; FFmpeg through PyAV for
+everything else, video files included.
+
+MP3 and Ogg are FFmpeg's too: libsndfile stops without a word where one recording was joined to another.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.errors import RecordingError
+from transforms.stores.fetch import Source
+
+_RATES_HZ = (1_000, 768_000)
+_MAX_CHANNELS = 64
+_MEND = "check that the copy is complete, or convert it to WAV"
+_BY_LIBSNDFILE = {"WAV", "WAVEX", "W64", "RF64", "FLAC", "AIFF", "CAF", "AU", "NIST"}
+_LOST_S = (0.1, 3600.0)
+"""After damage, a jump of the time stamps between these is sound that could not be decoded: silence stands in."""
+_PIECE_FRAMES = 4096
+_CORRECTED = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
+_UNKNOWN_BYTES = 0x7FFF_0000
+"""From here on a WAV's length means 'not known': programs that write to a pipe put it there (FFmpeg, SoX)."""
+
+
+@dataclass
+class DecodeReport:
+    """What was learnt while decoding: `read_samples` at 16 kHz from the file's start, what the header claimed, and the
+    first damage met."""
+
+    read_samples: int = 0
+    header_duration_ms: int | None = None
+    damage: str | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A file being decoded: (samples, channels) float32 blocks at `rate_hz`, the first `skipped_s` seconds left out."""
+
+    rate_hz: int
+    channels: int
+    header_duration_ms: int | None
+    skipped_s: int
+    blocks: Iterator[NDArray[np.float32]]
+
+
+@contextmanager
+def opened_audio(source: Source, name: str, report: DecodeReport, block_s: float, start_s: int) -> Iterator[Opened]:
+    """The file, being decoded; from `start_s` on where its format can be entered exactly. Raises RecordingError."""
+    import soundfile
+
+    file = _sound_file(source)
+    if file is None:
+        with _opened_by_ffmpeg(source, name, report, block_s) as opened:
+            yield opened
+        return
+    with file:
+        _check_header(name, file.samplerate, file.channels)
+        skipped_s = 0
+        if start_s and start_s * file.samplerate < file.frames:
+            try:
+                file.seek(start_s * file.samplerate)
+            except soundfile.LibsndfileError:  # damaged before that point: read from the start, as far as it goes
+                if isinstance(source, io.BytesIO):
+                    source.seek(0)
+                with opened_audio(source, name, report, block_s, 0) as opened:
+                    yield opened
+                return
+            skipped_s = start_s
+        claimed_ms = _claimed_frames(file) * 1000 // file.samplerate or None
+        yield Opened(file.samplerate, file.channels, claimed_ms, skipped_s, _sndfile_blocks(file, block_s, report))
+
+
+def _sound_file(source: Source) -> Any | None:
+    """The file opened by libsndfile, None if that is FFmpeg's to do."""
+    import soundfile
+
+    try:
+        file = soundfile.SoundFile(source if isinstance(source, io.BytesIO) else str(source))
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: a headerless .raw, which needs a format
+        file = None
+    if file is not None and file.format in _BY_LIBSNDFILE:
+        return file
+    if file is not None:
+        file.close()
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
+    return None
+
+
+def _claimed_frames(file: Any) -> int:
+    """What the header says, 0 if nothing: libsndfile corrects a WAV's or AIFF's to the file's size, and tells it in its
+    log."""
+    if not 0 < file.frames < 2**62:
+        return 0
+    corrected = _CORRECTED.search(file.extra_info)
+    if corrected is None:
+        return int(file.frames)
+    claimed_bytes, real_bytes = map(int, corrected.groups())
+    return 0 if claimed_bytes >= _UNKNOWN_BYTES or not real_bytes else file.frames * claimed_bytes // real_bytes
+
+
+def _sndfile_blocks(file: Any, block_s: float, report: DecodeReport) -> Iterator[NDArray[np.float32]]:
+    """`block_s` at a time, read in small pieces: damage costs the piece in which it is met, whatever the block."""
+    import soundfile
+
+    # Else soundfile seeks after each read to where it is already, which costs a damaged FLAC its end.
+    file.seekable = lambda: False
+    frames = max(1, int(block_s * file.samplerate))
+    waiting: list[NDArray[np.float32]] = []
+    while True:
+        try:
+            piece = file.read(_PIECE_FRAMES, dtype="float32", always_2d=True)
+        except (soundfile.LibsndfileError, RuntimeError) as error:
+            report.damage, piece = str(error), np.zeros((0, file.channels), dtype=np.float32)
+        waiting.append(piece)
+        if not len(piece) or sum(map(len, waiting)) >= frames:
+            yield np.concatenate(waiting)
+            waiting = []
+        if not len(piece):
+            return
+
+
+def _check_header(name: str, rate_hz: int, channels: int) -> None:
+    low, high = _RATES_HZ
+    if not low <= rate_hz <= high:
+        raise RecordingError(
+            "decode",
+            "bad_header",
+            f"{name} claims a sample rate of {rate_hz:,} Hz, which no recorder uses; export it again",
+        )
+    if not 1 <= channels <= _MAX_CHANNELS:
+        raise RecordingError(
+            "decode", "bad_header", f"{name} claims {channels:,} channels; {_MAX_CHANNELS} at most are read"
+        )
+
+
+@contextmanager
+def _opened_by_ffmpeg(source: Source, name: str, report: DecodeReport, block_s: float) -> Iterator[Opened]:
+    import av
+
+    try:
+        container: Any = av.open(source if isinstance(source, io.BytesIO) else str(source), metadata_errors="ignore")
+    except (av.FFmpegError, OSError, ValueError, IndexError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        message = f"{name} is not a readable audio or video file ({reason}); {_MEND}"
+        raise RecordingError("decode", "corrupt", message) from error
+    with container:
+        if not container.streams.audio:
+            raise RecordingError("decode", "no_audio", f"{name} has no audio track; take it out of the manifest")
+        stream = container.streams.audio[0]
+        if stream.codec_context is None or not stream.rate:
+            raise RecordingError(
+                "decode",
+                "corrupt",
+                f"{name}: its audio track cannot be decoded; {_MEND}",
+            )
+        _check_header(name, stream.rate, stream.channels)
+        known = stream.duration is not None and stream.time_base is not None
+        seconds = float(stream.duration * stream.time_base) if known else (container.duration or 0) / av.time_base
+        claimed_ms = round(seconds * 1000) if seconds > 0 else None
+        blocks = _ffmpeg_blocks(container, stream, block_s, report)
+        yield Opened(stream.rate, stream.channels, claimed_ms, 0, blocks)
+
+
+def _ffmpeg_blocks(container: Any, stream: Any, block_s: float, report: DecodeReport) -> Iterator[NDArray[np.float32]]:
+    """`block_s` at a time; a packet that cannot be decoded is noted, and silence of its length takes its place."""
+    import av
+
+    convert = _Converter(stream)
+    waiting: list[NDArray[np.float32]] = []
+    waiting_samples = 0
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except (av.FFmpegError, ValueError) as error:  # the container itself breaks off
+            report.damage, packet = report.damage or str(error), None
+        try:
+            for frame in packet.decode() if packet is not None else [None]:
+                for part in convert(frame, fill=report.damage is not None):
+                    waiting.append(part)
+                    waiting_samples += len(part)
+        except (av.FFmpegError, ValueError, IndexError) as error:
+            report.damage = report.damage or str(error)
+        if waiting and (packet is None or waiting_samples >= block_s * stream.rate):
+            yield np.concatenate(waiting)
+            waiting, waiting_samples = [], 0
+        if packet is None:
+            return
+
+
+class _Converter:
+    """Frames → (samples, channels) float32, all of the stream's first rate and channels: a broadcast may change them on
+    the way, and FFmpeg's resampler takes one kind of frame only."""
+
+    def __init__(self, stream: Any) -> None:
+        self._layout, self._rate = stream.layout, stream.rate
+        self._kind: tuple[str, str, int] | None = None
+        self._resampler: Any = None
+        self._first_s: float | None = None
+        self._heard_s = 0.0
+
+    def __call__(self, frame: Any | None, *, fill: bool = False) -> list[NDArray[np.float32]]:
+        """`frame` None ends the stream. `fill`: where time stamps have jumped, silence comes first."""
+        import av
+
+        kind = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
+        converted: list[Any] = []
+        if kind != self._kind:
+            converted += [] if self._resampler is None else self._resampler.resample(None)
+            self._resampler = av.AudioResampler(format="fltp", layout=self._layout, rate=self._rate)
+            self._kind = kind
+        lost_s = self._lost_s(frame) if frame is not None else 0.0
+        if frame is not None:
+            converted += self._resampler.resample(frame)
+        parts = [part.to_ndarray().T for part in converted]
+        if fill and _LOST_S[0] <= lost_s <= _LOST_S[1]:
+            self._heard_s += lost_s
+            parts.insert(0, np.zeros((round(lost_s * self._rate), self._layout.nb_channels), dtype=np.float32))
+        return parts
+
+    def _lost_s(self, frame: Any) -> float:
+        """How far the frame's time stamp is ahead of the audio heard before it."""
+        at_s = 0.0 if frame.pts is None else float(frame.pts * frame.time_base)
+        self._first_s = at_s if self._first_s is None else self._first_s
+        lost_s = at_s - self._first_s - self._heard_s
+        self._heard_s += frame.samples / frame.sample_rate
+        return lost_s

@@ -1,0 +1,227 @@
+"""The front end of a task: one recording (or one part of a very long one) → chunks for the engine, streamed. Needs no
+Spark and no engine.
+
+fetch → decode → cut to the part → VAD → pack, a block at a time: memory does not depend on the recording's length.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.config import SAMPLE_RATE_HZ, Config
+from transforms.audio.decoders import DecodeReport
+from transforms.audio.packing import ChunkSpan, Packer
+from transforms.audio.parts import Part
+from transforms.audio.quality import Meter, VoicePower
+from transforms.audio.reading import Block, read_audio
+from transforms.audio.vad import SpeechFinder
+from transforms.errors import RecordingError
+from transforms.stores.fetch import fetched
+
+_HEADER_SLACK = (500, 0.05)
+"""A header's length may differ from the decoded one by this many ms, or this share, before it is flagged: bit rates
+only give estimates."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One row of the plan: a recording as the manifest has it, and which part of it to do."""
+
+    audio_id: str
+    run_key: str
+    source_key: str
+    uri: str | None
+    content: bytes | None = field(repr=False)
+    language: str | None
+    language_source: Literal["given", "detected"] | None
+    context: str | None
+    channels: Literal["mix", "split"]
+    start_ms: int
+    end_ms: int | None
+    metadata: dict[str, str]
+    part_index: int = 0
+
+    @property
+    def name(self) -> str:
+        """The recording in messages."""
+        return self.uri or f"recording {self.audio_id}"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Speech on its way to the engine; times in ms from the start of the file; `samples` as engines.Utterance wants
+    them."""
+
+    work: Work
+    channel: int | None
+    chunk_index: int
+    start_ms: int
+    end_ms: int
+    samples: NDArray[np.float32] = field(repr=False)
+
+    @property
+    def audio_s(self) -> float:
+        return len(self.samples) / SAMPLE_RATE_HZ
+
+
+@dataclass
+class Closing:
+    """A recording's (or part's) last word, after all its chunks."""
+
+    work: Work
+    duration_ms: int | None = None
+    """From the start of the file to where decoding ended."""
+    audio_ms: int = 0
+    """Of it, what this part listened to."""
+    header_duration_ms: int | None = None
+    speech_ms: int | None = None
+    chunk_count: int = 0
+    continues: bool = False
+    flags: list[str] = field(default_factory=list)
+    quality: dict[str, Any] | None = None
+    """As schemas.tables.QUALITY; None if nothing was heard."""
+    error: RecordingError | None = None
+
+
+class StageClock:
+    """Seconds by stage. Each thread needs its own; add them up afterwards."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - start  # type: ignore[assignment]
+
+    def timed(self, stage: str, items: Iterator[Block]) -> Iterator[Block]:
+        while True:
+            with self(stage):
+                item = next(items, None)
+            if item is None:
+                return
+            yield item
+
+
+def front(work: Work, config: Config, clock: StageClock) -> Iterator[Chunk | Closing]:
+    """The chunks of `work` in order of time within each channel, then its one Closing. Never raises for what is wrong
+    with the recording."""
+    closing, report = Closing(work), DecodeReport()
+    try:
+        part = Part(work.part_index, work.start_ms, config.packing)
+        meter = Meter(config.packing.part_minutes * 60)
+        with ExitStack() as open_files:
+            with clock("fetch"):
+                source = open_files.enter_context(fetched(work.uri, work.content, config.fetch))
+            blocks = read_audio(
+                source,
+                work.name,
+                work.channels,
+                report,
+                block_s=config.audio.block_s,
+                start_ms=part.read_from_ms,
+                end_ms=work.end_ms,
+                meter=meter,
+            )
+            yield from _speech(work, part, clock.timed("decode", blocks), config, clock, closing, meter)
+        closing.continues = part.continues
+    except RecordingError as error:
+        closing.error = error
+    if closing.error is None:
+        # A part that goes on ends at its cut, however far its last block was read.
+        cut_ms = part.start * 1000 // SAMPLE_RATE_HZ + closing.audio_ms
+        closing.duration_ms = cut_ms if closing.continues else report.read_samples * 1000 // SAMPLE_RATE_HZ
+        _flag(closing, report, work)
+    yield closing
+
+
+def _flag(closing: Closing, report: DecodeReport, work: Work) -> None:
+    closing.header_duration_ms = report.header_duration_ms
+    if report.damage:
+        closing.flags.append("damaged")
+    whole = not closing.continues and work.end_ms is None
+    if whole and closing.header_duration_ms is not None and closing.duration_ms is not None:
+        slack_ms, share = _HEADER_SLACK
+        if abs(closing.header_duration_ms - closing.duration_ms) > max(slack_ms, share * closing.duration_ms):
+            closing.flags.append("duration_mismatch")
+
+
+def _speech(
+    work: Work, part: Part, blocks: Iterator[Block], config: Config, clock: StageClock, closing: Closing, meter: Meter
+) -> Iterator[Chunk]:
+    channels: list[_Channel] = []
+    samples_heard = speech_samples = 0
+    for block in part.cut(blocks):
+        samples_heard += block.shape[1]
+        if not channels:
+            split = work.channels == "split"
+            channels = [_Channel(work, index if split else None, part.start, config) for index in range(block.shape[0])]
+        for channel, samples in zip(channels, block, strict=True):
+            with clock("vad"):
+                found = channel.push(samples)
+            for chunk, speech in found:
+                speech_samples += speech
+                yield chunk
+    for channel in channels:
+        with clock("vad"):
+            found = channel.finish()
+        for chunk, speech in found:
+            speech_samples += speech
+            yield chunk
+    closing.audio_ms = samples_heard * 1000 // SAMPLE_RATE_HZ
+    closing.speech_ms = speech_samples * 1000 // SAMPLE_RATE_HZ
+    closing.chunk_count = sum(channel.count for channel in channels)
+    if samples_heard:
+        closing.quality = meter.finish(part.continues, [channel.voice for channel in channels])
+
+
+class _Channel:
+    """VAD and packing of one channel, holding only the samples that a chunk may still need."""
+
+    def __init__(self, work: Work, channel: int | None, start: int, config: Config) -> None:
+        self._work, self._channel, self._start = work, channel, start
+        self._packer = Packer(config.vad, config.packing)
+        self._finder = SpeechFinder(config.vad, self._packer.max_span_samples)
+        self._held = np.zeros(0, dtype=np.float32)
+        self._held_from = 0
+        self.count = 0
+
+    @property
+    def voice(self) -> VoicePower:
+        return self._finder.voice
+
+    def push(self, samples: NDArray[np.float32]) -> list[tuple[Chunk, int]]:
+        self._held = np.concatenate([self._held, samples])
+        spans = self._finder.push(samples)
+        packed = [chunk for span in spans for chunk in self._packer.push(span)] + self._packer.advance(
+            self._finder.settled
+        )
+        return self._cut_out(packed, self._packer.needed_from(self._finder.settled))
+
+    def finish(self) -> list[tuple[Chunk, int]]:
+        packed = [chunk for span in self._finder.finish() for chunk in self._packer.push(span)]
+        total = self._held_from + len(self._held)
+        return self._cut_out(packed + self._packer.finish(total), total)
+
+    def _cut_out(self, packed: Iterable[ChunkSpan], needed_from: int) -> list[tuple[Chunk, int]]:
+        found = []
+        for span in packed:
+            samples = self._held[span.start - self._held_from : span.end - self._held_from].copy()
+            start_ms, end_ms = ((self._start + at) * 1000 // SAMPLE_RATE_HZ for at in (span.start, span.end))
+            found.append((Chunk(self._work, self._channel, self.count, start_ms, end_ms, samples), span.speech_samples))
+            self.count += 1
+        drop = needed_from - self._held_from
+        if drop > 0:
+            self._held, self._held_from = self._held[drop:].copy(), needed_from
+        return found

@@ -1,0 +1,87 @@
+"""A fetched recording → blocks of 16 kHz float32, streamed: nothing here ever holds a whole recording.
+
+Any container and codec that decoders.py opens, the wanted stretch and channels of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.config import SAMPLE_RATE_HZ
+from transforms.audio.decoders import DecodeReport, Opened, opened_audio
+from transforms.audio.quality import Meter
+from transforms.errors import RecordingError
+from transforms.stores.fetch import Source
+
+Block = NDArray[np.float32]
+"""Shape (channels, samples), contiguous, in [-1, 1]."""
+
+_SEEK_MARGIN_S = 1
+"""Decoding starts this much early, so that the resampler has settled when the wanted stretch begins."""
+
+
+def read_audio(
+    source: Source,
+    name: str,
+    channels: Literal["mix", "split"],
+    report: DecodeReport,
+    *,
+    block_s: float,
+    start_ms: int = 0,
+    end_ms: int | None = None,
+    meter: Meter | None = None,
+) -> Iterator[Block]:
+    """Blocks at 16 kHz of the stretch [start_ms, end_ms) of the file, in order; one channel for 'mix' (the mean), all
+    for 'split'.
+
+    The first block starts at sample start_ms * 16. A file that breaks off is read as far as it goes, and
+    `report.damage` says so. Raises RecordingError with stage 'decode' if nothing can be read. `name` is for messages.
+    `meter` hears the stretch as it was decoded, before it is mixed and resampled.
+    """
+    with opened_audio(source, name, report, block_s, max(0, start_ms // 1000 - _SEEK_MARGIN_S)) as opened:
+        report.header_duration_ms = opened.header_duration_ms
+        position = opened.skipped_s * SAMPLE_RATE_HZ
+        first, last = start_ms * SAMPLE_RATE_HZ // 1000, None if end_ms is None else end_ms * SAMPLE_RATE_HZ // 1000
+        if meter is not None:
+            skipped_ms = opened.skipped_s * 1000
+            stretch_ms = (start_ms - skipped_ms, None if end_ms is None else end_ms - skipped_ms)
+            meter.open(opened.rate_hz, opened.channels, *stretch_ms)
+        for block in _resampled(opened, channels, meter):
+            begin, position = position, position + block.shape[1]
+            report.read_samples = position if last is None else min(position, last)
+            wanted = block[:, max(0, first - begin) : None if last is None else max(0, last - begin)]
+            if wanted.shape[1]:
+                yield np.ascontiguousarray(wanted)
+            if last is not None and position >= last:
+                return
+    if report.read_samples == 0:
+        detail = f" ({report.damage})" if report.damage else ""
+        raise RecordingError("decode", "no_audio", f"{name} holds no audio sample{detail}; record or export it again")
+
+
+def _resampled(opened: Opened, channels: str, meter: Meter | None) -> Iterator[Block]:
+    import soxr
+
+    width = opened.channels if channels == "split" else 1
+    stream = (
+        soxr.ResampleStream(opened.rate_hz, SAMPLE_RATE_HZ, width, dtype="float32")
+        if opened.rate_hz != SAMPLE_RATE_HZ
+        else None
+    )
+    for block in opened.blocks:
+        block = _clipped(block)
+        if meter is not None:
+            meter.push(block)
+        kept = block if channels == "split" else block.mean(axis=1, keepdims=True, dtype=np.float32)
+        yield kept.T if stream is None else _clipped(stream.resample_chunk(kept)).T
+    if stream is not None:
+        yield _clipped(stream.resample_chunk(np.zeros((0, width), dtype=np.float32), last=True)).T
+
+
+def _clipped(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """In [-1, 1]: what is not finite is mended; floating-point files and the resampler's filter go beyond."""
+    return np.clip(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)

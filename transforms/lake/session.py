@@ -1,0 +1,91 @@
+"""The Spark session: spark-submit's own if it started us, else a local one with the settings of
+conf/spark-local.conf."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+LOCAL_CONF = Path(__file__).resolve().parents[2] / "conf" / "spark-local.conf"
+_MIN_JAVA = 17
+_BYTES_PER_ARROW_BATCH = 32 << 20
+
+
+class NoJava(RuntimeError):
+    """Java is missing or too old; the message says how to install it."""
+
+
+def session(verbose: bool = False) -> SparkSession:
+    """Quiet unless `verbose`: what Java and the decoders' libraries say goes to a file. Raises NoJava before Spark
+    could fail in its own words."""
+    builder = SparkSession.builder.appName("lakescribe")
+    if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit started us and has set all this
+        return builder.getOrCreate()
+    check_java()
+    for key, value in read_conf(LOCAL_CONF).items():
+        builder = builder.config(key, value)
+    # Python workers start as python3 from the PATH otherwise, which need not be this environment.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    root = str(LOCAL_CONF.parent.parent)
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        dict.fromkeys([root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
+    )
+    if verbose:
+        return builder.config("spark.log.level", "WARN").getOrCreate()
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)  # it repeats every exception as JSON
+    with tempfile.NamedTemporaryFile(prefix="lakescribe-spark-", suffix=".log", delete=False) as log:
+        return _started_quietly(builder.config("spark.log.level", "ERROR"), log.fileno(), log.name)
+
+
+def _started_quietly(builder: SparkSession.Builder, log: int, name: str) -> SparkSession:
+    """Java and the Python workers inherit the standard error they are started with: for that moment it is the log
+    file."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    try:
+        os.dup2(log, 2)
+        return builder.getOrCreate()
+    except Exception:
+        os.dup2(terminal, 2)
+        print(f"Spark did not start; what it said is in {name}", file=sys.stderr)
+        raise
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+
+
+def read_conf(path: Path) -> dict[str, str]:
+    """A Spark properties file: 'key value' lines, # comments."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    pairs = [line.split(None, 1) for line in lines if line and not line.startswith("#")]
+    return {key: value.strip() for key, value in pairs}
+
+
+def check_java() -> None:
+    java = str(Path(os.environ["JAVA_HOME"]) / "bin" / "java") if os.environ.get("JAVA_HOME") else shutil.which("java")
+    install = "install it with 'apt-get install openjdk-17-jre-headless' or 'brew install openjdk@17'"
+    if java is None:
+        raise NoJava(f"Spark needs Java {_MIN_JAVA} or newer and there is none; {install}")
+    text = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    major = text.partition('version "')[2].partition('"')[0].split(".")[0]
+    if not major.isdigit() or int(major) < _MIN_JAVA:
+        raise NoJava(
+            f"Spark needs Java {_MIN_JAVA} or newer and {java} is {text.splitlines()[0] if text else 'none'}; {install}"
+        )
+
+
+def first_line(error: Exception) -> str:
+    """What Spark says, without the plan or the Java stack that it prints below."""
+    return str(error).strip().splitlines()[0]
+
+
+def limit_arrow_batches(spark: SparkSession) -> None:
+    """So that rows of any size (a recording's bytes, all its words) stream into a task, instead of arriving whole."""
+    spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(_BYTES_PER_ARROW_BATCH))

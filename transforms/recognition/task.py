@@ -1,0 +1,265 @@
+"""The fused task: rows of the plan in, rows of the chunks table out. Audio never leaves the Python worker.
+
+Threads run the front end ahead (`prefetch`), chunks of many recordings form batches (`batching`), the engine
+recognizes, aligners time the words, and rows go out in Arrow batches.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from schemas.config import Config
+from schemas.tables import CHUNKS, to_batch
+from transforms.audio.front import Chunk, Closing, StageClock, Work
+from transforms.audio.prefetch import Prefetch
+from transforms.engines import AlignerSpec, EngineSpec, Hypothesis, Utterance, load_once
+from transforms.errors import RecordingError
+from transforms.recognition.align import align_all
+from transforms.recognition.batching import Window
+from transforms.recognition.languages import LanguageBook
+from transforms.recognition.second_try import Tries, recognize_all
+
+_ROWS_A_BATCH = 500
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """All that a task needs to know, made on the driver and checked there."""
+
+    config: Config
+    recognizer: EngineSpec
+    aligners: tuple[tuple[str, AlignerSpec | None], ...]
+    engine_name: str
+    model_name: str
+    run_id: str
+
+
+@dataclass
+class TaskReport:
+    """What a task did, for progress and the table runs; `seconds` by stage."""
+
+    recordings: int = 0
+    failed: int = 0
+    audio_ms: int = 0
+    batches: int = 0
+    batch_audio_s: float = 0.0
+    padded_audio_s: float = 0.0
+    second_tries: int = 0
+    retries: int = 0
+    seconds: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: TaskReport) -> TaskReport:
+        return TaskReport(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
+
+def recognize_partition(
+    rows: Iterable[pa.RecordBatch], spec: TaskSpec, report: Callable[[TaskReport], None]
+) -> Iterator[pa.RecordBatch]:
+    """Does the works in `rows` (plan.WORK's columns); yields rows of the chunks table: for each work its chunks, and
+    one closing row.
+
+    `report` is called once, at the end. What is wrong with a recording becomes a row; what is wrong with the machine is
+    raised.
+    """
+    task = _Task(spec)
+    with Prefetch(works_of(rows), spec.config) as front_end:
+        yield from task.run(front_end)
+    task.report.seconds.update(front_end.stage_seconds)
+    report(task.report)
+
+
+def works_of(batches: Iterable[pa.RecordBatch]) -> Iterator[Work]:
+    """The rows of plan.WORK as values."""
+    for batch in batches:
+        for row in batch.to_pylist():
+            row["metadata"] = dict(row["metadata"] or ())
+            yield Work(**row)
+
+
+class _Task:
+    def __init__(self, spec: TaskSpec) -> None:
+        self.spec, self.report = spec, TaskReport()
+        self._clock = StageClock()
+        self._window = Window(spec.config.batching)
+        self._languages = LanguageBook()
+        self._open_chunks: Counter[tuple[str, int]] = Counter()
+        self._closings: dict[tuple[str, int], Closing] = {}
+        self._rows: list[dict[str, Any]] = []
+        self._tries = Tries()
+
+    def run(self, front_end: Prefetch) -> Iterator[pa.RecordBatch]:
+        with self._clock("load"):
+            self._recognizer = load_once(self.spec.recognizer)
+            self._aligners = [
+                (name, spec, None if spec is None else load_once(spec)) for name, spec in self.spec.aligners
+            ]
+        while self._fill(front_end):
+            self._recognize(self._window.take())
+            if len(self._rows) >= _ROWS_A_BATCH:
+                yield self._flush()
+        if self._rows:
+            yield self._flush()
+        if self._closings or +self._open_chunks:
+            raise RuntimeError(
+                f"{len(self._closings)} recordings were left without a result; this is a bug, please report it"
+            )
+        self.report.second_tries = self._tries.second
+        self.report.seconds.update(self._clock.seconds)
+
+    def _fill(self, front_end: Prefetch) -> bool:
+        """Fills the window as far as is worth waiting for; False when all is done."""
+        lookahead_s = self.spec.config.batching.lookahead_audio_s
+        while self._window.audio_s + self._languages.held_s < lookahead_s:
+            enough = self._window.has_full_batch
+            with self._clock("wait"):
+                event = front_end.next(wait=not enough)
+            if event is None and (enough or front_end.ended):
+                break
+            if isinstance(event, Chunk):
+                self._open_chunks[_key(event.work)] += 1
+                self._window.add(self._languages.offer(event))
+            elif isinstance(event, Closing):
+                self._close(event)
+        return len(self._window) > 0
+
+    def _close(self, closing: Closing) -> None:
+        self._closings[_key(closing.work)] = closing
+        standing, ready = self._languages.close(closing.work)
+        self._window.add(ready)
+        self._finish([(heard.chunk, heard.hypothesis) for heard in standing])
+        self._emit_if_done(closing.work)
+
+    def _recognize(self, batch: list[Any]) -> None:
+        utterances = [Utterance(item.chunk.samples, item.language, item.chunk.work.context) for item in batch]
+        with self._clock("recognize"):
+            failed_before = self._tries.out_of_memory
+            results = recognize_all(self._recognizer, utterances, self.spec.config.retry, self._tries)
+        if self._tries.out_of_memory > failed_before:
+            self._window.halve()
+        self.report.batches += 1
+        self.report.batch_audio_s += sum(item.chunk.audio_s for item in batch)
+        self.report.padded_audio_s += len(batch) * max(item.chunk.audio_s for item in batch)
+        done: list[tuple[Chunk, Hypothesis | RecordingError]] = []
+        for item, result in zip(batch, results, strict=True):
+            if item.language is None:
+                standing, ready = self._languages.heard(item.chunk, result if isinstance(result, Hypothesis) else None)
+                done += [(heard.chunk, heard.hypothesis) for heard in standing]
+                self._window.add(ready)
+            if item.language is not None or isinstance(result, RecordingError):
+                done.append((item.chunk, result))
+        self._finish(done)
+
+    def _finish(self, done: list[tuple[Chunk, Hypothesis | RecordingError]]) -> None:
+        """Times the words of finished chunks and makes their rows."""
+        read = [(chunk, result) for chunk, result in done if isinstance(result, Hypothesis)]
+        with self._clock("align"):
+            timed = align_all(self._aligners, [(chunk.samples, hypothesis) for chunk, hypothesis in read])
+        for (chunk, hypothesis), (aligner, words) in zip(read, timed, strict=True):
+            self._rows.append(self._chunk_row(chunk, hypothesis, aligner, words))
+        for chunk, result in done:
+            if isinstance(result, RecordingError):
+                self._rows.append({**self._key_row(chunk), "error": result.row(), "flags": ["incomplete"]})
+            self._open_chunks[_key(chunk.work)] -= 1
+        for work in {_key(chunk.work): chunk.work for chunk, _ in done}.values():
+            self._emit_if_done(work)
+
+    def _key_row(self, chunk: Chunk) -> dict[str, Any]:
+        return {
+            **_work_row(chunk.work, self.spec),
+            "channel": chunk.channel,
+            "chunk_index": chunk.chunk_index,
+            "start_ms": chunk.start_ms,
+            "end_ms": chunk.end_ms,
+        }
+
+    def _chunk_row(
+        self, chunk: Chunk, hypothesis: Hypothesis, aligner: str | None, words: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        for word in words:
+            for time in ("start_ms", "end_ms"):
+                word[time] = None if word[time] is None else chunk.start_ms + word[time]
+        flags = [*hypothesis.flags]
+        known = [word["confidence"] for word in words if word["confidence"] is not None]
+        if known and sum(known) / len(known) < self.spec.config.retry.low_confidence:
+            flags.append("low_confidence")
+        if words and all(word["start_ms"] is None for word in words):
+            flags.append("unaligned")
+        return {
+            **self._key_row(chunk),
+            "text": hypothesis.text or None,
+            "language": hypothesis.language,
+            "language_source": chunk.work.language_source or "detected",
+            "words": words,
+            "token_count": hypothesis.token_count,
+            "mean_logprob": hypothesis.mean_logprob,
+            "alternatives": [asdict(other) for other in hypothesis.alternatives] or None,
+            "no_speech_probability": hypothesis.no_speech_probability,
+            "aligner": aligner,
+            "flags": flags,
+        }
+
+    def _emit_if_done(self, work: Work) -> None:
+        key = _key(work)
+        if key not in self._closings or self._open_chunks[key]:
+            return
+        closing = self._closings.pop(key)
+        del self._open_chunks[key]
+        self._rows.append(closing_row(closing, self.spec, self._languages.language(work)))
+        self._languages.forget(work)
+        self.report.recordings += not closing.continues
+        self.report.failed += closing.error is not None
+        self.report.audio_ms += closing.audio_ms
+
+    def _flush(self) -> pa.RecordBatch:
+        rows, self._rows = self._rows, []
+        return to_batch(rows, CHUNKS.arrow)
+
+
+def closing_row(closing: Closing, spec: TaskSpec, language: str | None = None) -> dict[str, Any]:
+    """The row of chunks that says that a part is complete: all its chunks are in the same commit."""
+    work = closing.work
+    return {
+        **_work_row(work, spec),
+        "chunk_index": -1,
+        "error": closing.error.row() if closing.error else None,
+        "closing": {
+            "uri": work.uri,
+            "metadata": list(work.metadata.items()),
+            "source_key": work.source_key,
+            "duration_ms": closing.duration_ms,
+            "speech_ms": closing.speech_ms,
+            "chunk_count": closing.chunk_count,
+            "continues": closing.continues,
+            "header_duration_ms": closing.header_duration_ms,
+            "language": language,
+            "flags": closing.flags,
+            "engine": spec.engine_name,
+            "model": spec.model_name,
+            "quality": closing.quality,
+        },
+    }
+
+
+def failed_row(work: Work, error: RecordingError, spec: TaskSpec) -> dict[str, Any]:
+    """The closing row of a part that no task could do."""
+    return closing_row(Closing(work, error=error), spec)
+
+
+def _work_row(work: Work, spec: TaskSpec) -> dict[str, Any]:
+    return {
+        "audio_id": work.audio_id,
+        "run_key": work.run_key,
+        "part_index": work.part_index,
+        "run_id": spec.run_id,
+        "created_at": datetime.datetime.now(datetime.UTC),
+    }
+
+
+def _key(work: Work) -> tuple[str, int]:
+    return work.audio_id, work.part_index
