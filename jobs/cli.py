@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from schemas.config import Config, ConfigError, load_config
-from transforms.errors import ExportError, ManifestError, RecordingError
+from transforms.errors import ExportError, LostClaims, ManifestError, RecordingError
 from transforms.lake.session import NoJava
 from transforms.search.embedder import EMBEDDED
 
@@ -49,7 +49,7 @@ def exit_with_reason() -> Iterator[None]:
     """Turns an error that a person can mend into its message and exit status 2; all others keep their trace."""
     try:
         yield
-    except (ConfigError, ExportError, ManifestError, NoJava, RecordingError) as error:
+    except (ConfigError, ExportError, LostClaims, ManifestError, NoJava, RecordingError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 

@@ -67,7 +67,7 @@ def show(tables: Tables, root: str, uris: set[str], summary: RunSummary) -> None
 
 _QUESTIONS = (
     "SELECT lower(word), count(*) FROM words WHERE length(word) > 5 GROUP BY 1 ORDER BY 2 DESC LIMIT 10",
-    "SELECT uri, start_ms, s.text FROM segments s JOIN recordings USING (audio_id, run_key) WHERE s.text LIKE '%open%'",
+    "SELECT uri, start_ms, s.text FROM segments s JOIN recordings USING (audio_id, take_id) WHERE s.text LIKE '%open%'",
     "SELECT word, w.confidence, start_ms, uri FROM words w JOIN recordings USING (audio_id) ORDER BY 2 LIMIT 9",
 )
 

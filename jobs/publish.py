@@ -11,8 +11,7 @@ if not __package__:  # spark-submit puts this folder on the path, not the projec
 
 from jobs.cli import add_config_arguments, add_tables_arguments, exit_with_reason, load_arguments_config
 from transforms.lake.session import session
-from transforms.lake.tables import Tables
-from transforms.publishing.publish import complete_takes, delete_stale, publish
+from transforms.run.republish import republish
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -22,12 +21,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     with exit_with_reason():
         config = load_arguments_config(options)
-        tables = Tables(session(options.verbose), options.tables)
-        tables.upgrade()
-        takes = complete_takes(tables)
-        publish(tables, takes, config)
-        delete_stale(tables)
-    print(f"{options.tables}: {len(takes)} recordings published from chunks", file=sys.stderr)
+        done = republish(session(options.verbose), config, options.tables)
+    left = f"; {done.left} are left to the runs that are at work on them" if done.left else ""
+    print(f"{options.tables}: {done.recordings} recordings published from chunks{left}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,9 @@ def main(arguments: list[str] | None = None) -> None:
             f"run {summary.run_id}: {counts}, {speed}, {summary.audio_s / summary.wall_s:.1f}x real time",
             file=sys.stderr,
         )
+    if summary.left:
+        runs = ", ".join(sorted(summary.left))
+        print(f"{sum(summary.left.values())} recordings are left to other runs ({runs})", file=sys.stderr)
 
 
 if __name__ == "__main__":

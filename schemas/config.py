@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 AUTO_PER_CHUNK = "auto-per-chunk"
 SAMPLE_RATE_HZ = 16_000
 """The one rate of all audio between decoding and the engines: what Silero, Whisper and Qwen3-ASR were trained on."""
+MAX_WAVES_AT_ONCE = 8
 CUT_WINDOW_S = 30
 """The cut between two parts of a long recording lies within this many seconds after the part's nominal end."""
 
@@ -112,11 +113,25 @@ class SubtitlesConfig(Section):
 
 
 class RunConfig(Section):
-    wave_audio_hours: float = field(10.0, "audio hours committed together: what a killed job may lose", gt=0)
-    waves_at_once: int = field(
-        2, "waves in flight, so that the next starts while the last one's stragglers finish", ge=1, le=8
+    wave_minutes: float = field(
+        10.0, "work of all slots that is committed together, by their measured speed: what a killed job may lose", gt=0
     )
-    task_audio_minutes: float = field(15.0, "audio in one Spark task", gt=0)
+    waves_at_once: int = field(
+        2,
+        "waves in flight, so that the next starts while the last one's stragglers finish",
+        ge=1,
+        le=MAX_WAVES_AT_ONCE,
+    )
+    wave_audio_hours: float | None = field(
+        None, "audio hours committed together; null: what the slots do in wave_minutes", gt=0
+    )
+    task_minutes: float = field(2.0, "work of one slot in one Spark task, by its measured speed", gt=0)
+    task_audio_minutes: float | None = field(
+        None, "audio minutes in one Spark task; null: what a slot does in task_minutes", gt=0
+    )
+    claim_minutes: float = field(
+        10.0, "a run without a sign of life for so long is dead, and other runs may do the recordings it holds", gt=0
+    )
     progress_s: float = field(5.0, "seconds between progress lines in a log", gt=0)
 
 

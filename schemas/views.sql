@@ -4,7 +4,7 @@
 --
 -- To add one: a comment that says what a row is (it becomes the catalog's comment), one statement, an empty line.
 -- Use what both engines know: concat_ws and not ||, nullif before a division, CASE and not if(). Join on audio_id
--- and run_key, so that a reader sees the old transcript or the new one, whole.
+-- and take_id, so that a reader sees the old transcript or the new one, whole.
 
 -- A recording with its whole transcript. Of a call with a channel a speaker, text has a line a turn.
 CREATE OR REPLACE TEMPORARY VIEW transcripts AS
@@ -24,7 +24,7 @@ SELECT
   s.segment_index, s.start_ms, s.end_ms, s.speaker, s.channel, s.text, s.language, s.confidence,
   r.flags, r.transcribed_at, r.metadata
 FROM segments s
-JOIN recordings r ON s.audio_id = r.audio_id AND s.run_key = r.run_key;
+JOIN recordings r ON s.audio_id = r.audio_id AND s.take_id = r.take_id;
 
 -- A word with its recording's columns.
 CREATE OR REPLACE TEMPORARY VIEW spoken_words AS
@@ -33,7 +33,7 @@ SELECT
   w.word_index, w.word, w.start_ms, w.end_ms, w.estimated, w.confidence, w.speaker, w.channel,
   w.segment_index, w.char_start, w.char_end, r.language, r.flags, r.transcribed_at, r.metadata
 FROM words w
-JOIN recordings r ON w.audio_id = r.audio_id AND w.run_key = r.run_key;
+JOIN recordings r ON w.audio_id = r.audio_id AND w.take_id = r.take_id;
 
 -- A word with the seven that the same speaker says next, in lower case and without punctuation: WHERE phrase LIKE
 -- 'thank you%' finds where a phrase of up to eight words begins, whatever segments it spans. It reads all words;
@@ -48,8 +48,8 @@ SELECT
     lead(w.word, 4) OVER later, lead(w.word, 5) OVER later, lead(w.word, 6) OVER later, lead(w.word, 7) OVER later
   )), '.,:;!?…"“”„«»()[]¡¿。、，！？；：「」『』', '') AS phrase
 FROM words w
-JOIN recordings r ON w.audio_id = r.audio_id AND w.run_key = r.run_key
-WINDOW later AS (PARTITION BY w.audio_id, w.run_key, w.channel ORDER BY w.word_index);
+JOIN recordings r ON w.audio_id = r.audio_id AND w.take_id = r.take_id
+WINDOW later AS (PARTITION BY w.audio_id, w.take_id, w.channel ORDER BY w.word_index);
 
 -- A segment whose confidence is below 0.6, to listen to: the least certain first with ORDER BY confidence. Of its words,
 -- doubtful_words are below 0.5, and untimed_words could not be timed.
@@ -59,15 +59,15 @@ SELECT
   s.segment_index, s.start_ms, s.end_ms, s.speaker, s.channel, s.text, s.language, s.confidence,
   doubts.doubtful_words, doubts.untimed_words, r.flags, r.transcribed_at, r.metadata
 FROM segments s
-JOIN recordings r ON s.audio_id = r.audio_id AND s.run_key = r.run_key
+JOIN recordings r ON s.audio_id = r.audio_id AND s.take_id = r.take_id
 JOIN (
   SELECT
-    audio_id, run_key, segment_index,
+    audio_id, take_id, segment_index,
     count(CASE WHEN confidence < 0.5 THEN 1 END) AS doubtful_words,
     count(CASE WHEN start_ms IS NULL THEN 1 END) AS untimed_words
   FROM words
-  GROUP BY audio_id, run_key, segment_index
-) doubts ON s.audio_id = doubts.audio_id AND s.run_key = doubts.run_key AND s.segment_index = doubts.segment_index
+  GROUP BY audio_id, take_id, segment_index
+) doubts ON s.audio_id = doubts.audio_id AND s.take_id = doubts.take_id AND s.segment_index = doubts.segment_index
 WHERE s.confidence < 0.6;
 
 -- A flag of a recording, and what to do about it.

@@ -27,3 +27,7 @@ class ManifestError(ValueError):
 
 class ExportError(Exception):
     """Files that could not be written; says which, why and what to do."""
+
+
+class LostClaims(RuntimeError):
+    """Another run took this one for dead and does its recordings; says what that means."""

@@ -12,7 +12,8 @@ import pytest
 import soxr
 
 from schemas.config import SAMPLE_RATE_HZ, Config
-from schemas.tables import CHUNKS, QUALITY, to_batch
+from schemas.quality import QUALITY
+from schemas.tables import CHUNKS, to_batch
 from tests.kit.lake import talk
 from tests.kit.sounds import Samples, noise, written
 from tests.kit.works import heard, work

@@ -17,7 +17,7 @@ from tests.kit.lake import Lake
 from transforms.audio.front import Work
 from transforms.engines import aligner_specs, recognizer_spec
 from transforms.recognition.task import TaskReport, TaskSpec, recognize_partition
-from transforms.run.plan import WORK
+from transforms.recognition.task import WORK
 
 OTHERWISE = (
     "batching.max_padded_audio_s=5",

@@ -1,5 +1,4 @@
-"""A killed driver's JVM may live on for a moment and commit a wave although the next run has already planned to do it
-again."""
+"""Invariants 1 and 9, in one place on purpose: a driver that was taken for dead, and what it still commits afterwards."""
 
 from __future__ import annotations
 
@@ -7,40 +6,74 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import functions as F
 
 import transforms.run.job
-from schemas.tables import CHUNKS
+from schemas.tables import CHUNKS, RUNS
 from tests.e2e.conftest import Finished
 from tests.kit.lake import Lake
-from transforms.lake.tables import Tables
-from transforms.run.plan import read_progress
+from transforms.errors import LostClaims
+from transforms.lake.tables import Tables, Ticket
+
+_SHOWN = ("recordings", "segments", "words", "failures")
 
 
-def test_a_late_wave_of_a_dead_run_changes_nothing_that_readers_see(
+def _some(finished: Finished) -> list[dict[str, Any]]:
+    return [*finished.manifest[:2], finished.manifest[-1]]
+
+
+def _look_dead(tables: Tables) -> None:
+    """No driver of a process that lives, and no sign of life for years."""
+    values = {"driver": "'elsewhere/1/1'", "alive_at": "TIMESTAMP '2000-01-01 00:00:00Z'"}
+    tables.update(RUNS, "status = 'running'", values)
+
+
+def test_a_run_that_is_overtaken_before_it_publishes_writes_nothing_more_and_says_so(
     finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lake, manifest = Lake(finished.lake.spark, tmp_path), [*finished.manifest[:2], finished.manifest[-1]]
+    lake, heir = Lake(finished.lake.spark, tmp_path), Lake(finished.lake.spark, tmp_path)
+    publish = transforms.run.job._Run._publish
+    overtaken: list[Any] = []
 
-    def late_commit(tables: Tables) -> None:
-        dead = F.lit("20000101T000000.000000Z-dead00")
-        tables.append(CHUNKS, tables.read(CHUNKS).where("run_id > '2001'").withColumn("run_id", dead))
+    def overtake(run: Any, complete: Any) -> None:
+        if complete and not overtaken:
+            overtaken.append(run)
+            _look_dead(lake.tables)
+            summary = heir.run(_some(finished))
+            assert (summary.recordings, summary.skipped) == (0, 3)  # recognized by the run that seemed dead
+        publish(run, complete)
 
-    def progress(tables: Tables, units: Any) -> Any:
-        if units:  # a wave is committed and not yet published
-            late_commit(tables)
-        return read_progress(tables, units)
+    monkeypatch.setattr(transforms.run.job._Run, "_publish", overtake)
+    with pytest.raises(LostClaims, match=r"another run .* recordings; .*run\.claim_minutes"):
+        lake.run(_some(finished))
+    _assert_as_in(finished, lake, "chunks", *_SHOWN)
+    assert not lake.stale()
+    assert not lake.rows("claims")
+    assert [row["status"] for row in sorted(lake.rows("runs"), key=lambda row: row["run_id"])] == ["lost", "ok"]
+    run_id = overtaken[0].spec.run_id
+    chunks = lake.tables.read(CHUNKS)
+    lake.tables.append(CHUNKS, chunks, Ticket(f"{run_id}/lane-0", 99))
+    _assert_as_in(finished, lake, "chunks")
 
-    monkeypatch.setattr(transforms.run.job, "read_progress", progress)
-    lake.run(manifest)
-    _assert_as_in(finished, lake, "recordings", "segments", "words", "failures")
-    late_commit(lake.tables)
-    assert lake.run(manifest).run_id is None, "there is nothing to do"
-    assert not lake.calls()
-    _assert_as_in(finished, lake, "chunks", "recordings", "segments", "words", "failures")
-    versions = lake.versions()
-    assert lake.run(manifest).run_id is None
-    assert lake.versions() == versions, "the late rows are gone by then"
+
+def test_a_run_that_died_after_its_last_publishing_step_leaves_only_its_claims(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake(finished.lake.spark, tmp_path)
+
+    def die(claims: Any, audio_ids: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transforms.run.claims.Claims, "release", die)
+        with pytest.raises(KeyboardInterrupt):
+            lake.run(_some(finished))
+    assert len(lake.rows("claims")) == 3
+    before = lake.contents(without=frozenset())
+    assert lake.run(_some(finished)[:2]).run_id is None, "all is published"
+    summary = lake.run(_some(finished))  # the missing file is tried again
+    assert (summary.recordings, summary.failed) == (1, 1)
+    after = lake.contents(without=frozenset())
+    assert after["words"] == before["words"]
 
 
 def _assert_as_in(finished: Finished, lake: Lake, *tables: str) -> None:

@@ -12,7 +12,6 @@ from transforms.engines import aligner_specs, recognizer_spec
 from transforms.run.manifest import read_manifest
 from transforms.run.plan import config_key, make_plan
 
-PART_MS = 30_000
 CHANGES = (
     "engine.options.voice=b",
     "vad.threshold=0.6",
@@ -33,11 +32,11 @@ def pending(
     path = write_manifest(folder / "manifest.parquet", manifest)
     rows = read_manifest(lake.spark, str(path), config)
     key = config_key(config, recognizer_spec(config), aligner_specs(config))
-    plan = make_plan(rows, lake.tables, key, PART_MS, reprocess)
-    names = {row.audio_id: Path(row.uri or row.audio_id).name for row in rows.select("audio_id", "uri").collect()}
-    assert plan.skipped == len(names) - len(plan.todo)
-    assert not plan.to_publish
-    return {names[unit.audio_id] for unit in plan.todo}
+    plan = make_plan(rows, lake.tables, key, reprocess)
+    names = {row.audio_id: Path(row.uri or row.audio_id).name for row in rows.rows.select("audio_id", "uri").collect()}
+    rows.close()
+    assert plan.skipped == len(names) - plan.table.num_rows
+    return {names[audio_id] for audio_id in plan.table["audio_id"].to_pylist()}
 
 
 def everything(finished: Finished) -> set[str]:

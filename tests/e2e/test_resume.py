@@ -11,7 +11,6 @@ import transforms.run.job
 from tests.e2e.conftest import Finished
 from tests.kit.engine import digest
 from tests.kit.lake import Lake
-from transforms.run.plan import read_progress
 
 
 def test_a_recording_in_parts_is_taken_up_where_its_last_run_stopped(
@@ -20,13 +19,11 @@ def test_a_recording_in_parts_is_taken_up_where_its_last_run_stopped(
     lake = Lake(finished.lake.spark, tmp_path)
     manifest = [row for row in finished.manifest if str(row.get("uri")).endswith(("long.wav", "clip_00.wav"))]
 
-    def stop_after_a_wave(tables: Any, units: Any) -> Any:
-        if units:
-            raise KeyboardInterrupt("stopped by hand")
-        return read_progress(tables, units)
+    def stop_after_a_wave(run: Any, asked: Any, wave: Any) -> None:
+        raise KeyboardInterrupt("stopped by hand")
 
     with monkeypatch.context() as patch:
-        patch.setattr(transforms.run.job, "read_progress", stop_after_a_wave)
+        patch.setattr(transforms.run.job._Run, "_after", stop_after_a_wave)
         with pytest.raises(KeyboardInterrupt):
             lake.run(manifest)
     assert not lake.rows("recordings")
@@ -35,10 +32,12 @@ def test_a_recording_in_parts_is_taken_up_where_its_last_run_stopped(
     committed = {digest(row["text"]) for row in lake.rows("chunks") if row["text"]}
     assert {row["part_index"] for row in lake.rows("chunks")} == {0}
     assert set(lake.calls()) >= committed
+    assert len(lake.rows("claims")) == 2
 
     summary = lake.run(manifest)
     assert (summary.recordings, summary.skipped) == (1, 1)  # the clip was recognized before, and only published now
     assert not committed & set(lake.calls())
+    assert not lake.rows("claims")
     audio_ids = {row["audio_id"] for row in lake.rows("recordings")}
     for table in ("chunks", "recordings", "segments", "words"):
         same = [row for row in finished.lake.contents(table)[table] if any(audio_id in row for audio_id in audio_ids)]

@@ -15,12 +15,12 @@ from pyspark.sql import SparkSession
 
 import jobs.optimize
 import jobs.search
-from schemas.config import ConfigError, load_config
+from schemas.config import ConfigError, SegmentsConfig
 from schemas.tables import CHUNKS, FAILURES, RECORDINGS, SEGMENTS, WORDS, to_batch
 from tests.kit import delta_log
+from tests.kit.publishing import publish
 from transforms.lake.local_tables import LocalTables
 from transforms.lake.tables import Tables
-from transforms.publishing.publish import publish
 from transforms.search.phrases import SEARCHED, Hit, Readable, find, search
 from transforms.text.folding import by_channel, needle
 
@@ -66,8 +66,8 @@ def archive(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ta
     tables.create()
     rows = [row for audio_id, chunks in _SPOKEN.items() for row in chunk_rows(audio_id, chunks)]
     tables.append(CHUNKS, spark.createDataFrame(pa.Table.from_batches([to_batch(rows, CHUNKS.arrow)])))
-    publish(tables, [(audio_id, "k") for audio_id in _SPOKEN], load_config(None, ["segments.max_chars=20"]))
-    stale = [{"audio_id": "german", "run_key": "old", "word_index": 0, "word": "stale", "start_ms": 1, "end_ms": 2}]
+    publish(tables, [(audio_id, "k") for audio_id in _SPOKEN], "take", SegmentsConfig(max_chars=20))
+    stale = [{"audio_id": "german", "take_id": "old", "word_index": 0, "word": "stale", "start_ms": 1, "end_ms": 2}]
     tables.append(WORDS, spark.createDataFrame(pa.Table.from_batches([to_batch(stale, WORDS.arrow)])))
     return tables
 
@@ -244,7 +244,7 @@ def test_tables_of_an_older_version_are_told_and_so_is_the_remedy(archive: Table
     for reader in (tables, LocalTables(tables.root)):
         with pytest.raises(ConfigError, match=r"recordings of an earlier version, without folded_text.*jobs\.publish"):
             search(reader, "revenue")
-    publish(tables, [("hindi", "k")], load_config(None))
+    publish(tables, [("hindi", "k")], "again")
     assert len(search(tables, "revenue")) == 6
     tables.spark.sql(f"ALTER TABLE {tables.identifier(WORDS)} ADD COLUMNS (somebody_s STRING)")
     assert len(search(LocalTables(tables.root), "revenue")) == 6

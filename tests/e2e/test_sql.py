@@ -19,7 +19,8 @@ from pyspark.sql import SparkSession
 
 import jobs.sql
 from schemas.config import ConfigError
-from schemas.tables import ALL, FLAGS_COMMENT, RECORDINGS, SEGMENTS, WORDS
+from schemas.flags import FLAGS_COMMENT
+from schemas.tables import ALL, RECORDINGS, SEGMENTS, WORDS
 from tests.e2e.conftest import Finished
 from tests.kit.lake import Lake
 from transforms.lake.tables import Tables

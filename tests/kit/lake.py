@@ -160,9 +160,9 @@ class Lake:
 
     def stale(self) -> list[dict[str, Any]]:
         """Words and segments that recordings does not show."""
-        shown = {(row["audio_id"], row["run_key"]) for row in self.rows("recordings")}
+        shown = {(row["audio_id"], row["take_id"]) for row in self.rows("recordings")}
         below = [*self.rows("words"), *self.rows("segments")]
-        return [row for row in below if (row["audio_id"], row["run_key"]) not in shown]
+        return [row for row in below if (row["audio_id"], row["take_id"]) not in shown]
 
     def versions(self) -> dict[str, int]:
         return {path.name: delta_log.version(self.root, path.name) for path in self.root.iterdir()}

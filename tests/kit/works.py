@@ -32,7 +32,7 @@ _BLANK: dict[str, Any] = {
 
 
 def work_row(recording: Path | bytes, **changes: Any) -> dict[str, Any]:
-    """A row of plan.WORK."""
+    """A row of WORK."""
     source = {"content": recording} if isinstance(recording, bytes) else {"uri": str(recording)}
     return _BLANK | source | changes
 

@@ -8,7 +8,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from schemas.tables import ALL, FAILURES, RECORDINGS, SEGMENTS, to_batch
-from transforms.lake.tables import Tables
+from transforms.lake.sql import any_of
+from transforms.lake.tables import Tables, Ticket
 
 
 @pytest.fixture(scope="module", params=["folder", "catalog"])
@@ -32,12 +33,12 @@ def test_a_table_whose_making_was_killed_is_made_anew(spark: SparkSession, tmp_p
 
 
 def segments(tables: Tables, *keys: tuple[str, str, int], text: str = "t") -> DataFrame:
-    rows = [{"audio_id": a, "run_key": k, "segment_index": i, "text": text} for a, k, i in keys]
+    rows = [{"audio_id": a, "take_id": k, "segment_index": i, "text": text} for a, k, i in keys]
     return tables.spark.createDataFrame(pa.Table.from_batches([to_batch(rows, SEGMENTS.arrow)]))
 
 
 def shown(tables: Tables) -> list[tuple[Any, ...]]:
-    return sorted((row.audio_id, row.run_key, row.segment_index, row.text) for row in tables.read(SEGMENTS).collect())
+    return sorted((row.audio_id, row.take_id, row.segment_index, row.text) for row in tables.read(SEGMENTS).collect())
 
 
 def commits(tables: Tables) -> int:
@@ -59,13 +60,50 @@ def test_creating_again_makes_no_commit_and_the_schema_is_the_declared_one(table
         assert set(detail.tableFeatures) == {"appendOnly", "invariants", "changeDataFeed"}
 
 
-def test_replace_leaves_exactly_the_given_rows_for_its_takes(tables: Tables) -> None:
+def test_update_and_delete_tell_how_many_rows_and_commit_only_if_there_are_any(tables: Tables) -> None:
     tables.append(SEGMENTS, segments(tables, ("a'b", "1", 0), ("a'b", "1", 1), ("a'b", "2", 0), ("c\\", "1", 0)))
-    tables.replace(SEGMENTS, segments(tables, ("a'b", "1", 0), ("new", "1", 0), text="u"), [("a'b", "1"), ("new", "1")])
-    assert shown(tables) == [("a'b", "1", 0, "u"), ("a'b", "2", 0, "t"), ("c\\", "1", 0, "t"), ("new", "1", 0, "u")]
-    tables.replace(SEGMENTS, segments(tables), [("c\\", "1")])
-    tables.replace(SEGMENTS, segments(tables, ("z", "1", 0)), [("z", "1")])
-    assert [row[0] for row in shown(tables)] == ["a'b", "a'b", "new", "z"]
+    odd = any_of("audio_id", ["a'b", "c\\"])
+    assert tables.update(SEGMENTS, f"{odd} AND take_id = '1'", {"text": "'u'"}) == 3
+    assert tables.delete(SEGMENTS, any_of("audio_id", ["a'b"]) + " AND take_id = '1'") == 2
+    assert shown(tables) == [("a'b", "2", 0, "t"), ("c\\", "1", 0, "u")]
+    before = commits(tables)
+    assert tables.delete(SEGMENTS, any_of("audio_id", [])) == tables.delete(SEGMENTS, "audio_id = 'none'") == 0
+    assert tables.update(SEGMENTS, "audio_id = 'none'", {"text": "'u'"}) == 0
+    assert commits(tables) == before
+    tables.delete(SEGMENTS, odd)
+
+
+def test_a_ticket_lets_a_write_happen_once(tables: Tables) -> None:
+    for writer, number in (("w", 1), ("w", 1), ("w", 2), ("other", 1)):
+        tables.append(SEGMENTS, segments(tables, (writer, "1", number)), Ticket(writer, number))
+    assert [row[::2] for row in shown(tables)] == [("other", 1), ("w", 1), ("w", 2)]
+    rows = segments(tables, ("w", "1", 2), text="merged")
+    for number in (2, 3):
+        tables.upsert(SEGMENTS, rows, SEGMENTS.key, ticket=Ticket("w", number))
+        found = {row[2]: row[3] for row in shown(tables) if row[0] == "w"}
+        assert found == {1: "t", 2: "merged" if number == 3 else "t"}
+    assert tables.spark.conf.get("spark.databricks.delta.write.txnAppId", None) is None
+
+
+def test_a_fence_shuts_one_writer_out(tables: Tables) -> None:
+    tables.fence(SEGMENTS, "w")
+    for writer in ("w", "other"):
+        tables.append(SEGMENTS, segments(tables, ("fenced", writer, 0)), Ticket(writer, 9))
+        tables.upsert(SEGMENTS, segments(tables, ("fenced", writer, 1)), SEGMENTS.key, ticket=Ticket(writer, 10))
+    assert [row[1:3] for row in shown(tables) if row[0] == "fenced"] == [("other", 0), ("other", 1)]
+
+
+def test_a_wave_is_one_file_however_many_tasks_wrote_it(tables: Tables) -> None:
+    rows = segments(tables, *((f"s{index}", "many", index) for index in range(20))).repartition(10)
+    tables.append(SEGMENTS, rows)
+    written = tables.read(SEGMENTS).where("take_id = 'many'")
+    assert written.select("_metadata.file_name").distinct().count() == 1
+
+
+def test_files_that_hold_nothing_of_a_take_are_not_read(tables: Tables) -> None:
+    for take in ("x1", "x2", "x3"):
+        tables.append(SEGMENTS, segments(tables, ("skipping", take, 0)))
+    assert len(tables.read(SEGMENTS).where("take_id = 'x2'").inputFiles()) == 1
 
 
 def test_upsert_updates_by_key_where_null_equals_null_and_inserts_the_rest(tables: Tables) -> None:
@@ -84,12 +122,12 @@ def test_upsert_updates_by_key_where_null_equals_null_and_inserts_the_rest(table
 
 def test_delete_matching_deletes_what_matches_and_commits_only_then(tables: Tables) -> None:
     tables.append(SEGMENTS, segments(tables, ("d", "1", 0), ("d", "2", 0), ("e", "1", 0)))
-    keep = tables.spark.createDataFrame([("d", "2"), ("e", "1")], "audio_id string, run_key string")
-    condition = "t.audio_id = s.audio_id AND t.run_key <> s.run_key"
-    tables.delete_matching(SEGMENTS, keep, condition)
+    keep = tables.spark.createDataFrame([("d", "2"), ("e", "1")], "audio_id string, take_id string")
+    condition = "t.audio_id = s.audio_id AND t.take_id <> s.take_id"
+    assert tables.delete_matching(SEGMENTS, keep, condition) == 1
     assert [row[:2] for row in shown(tables) if row[0] in "de"] == [("d", "2"), ("e", "1")]
     before = commits(tables)
-    tables.delete_matching(SEGMENTS, keep, condition)
+    assert tables.delete_matching(SEGMENTS, keep, condition) == 0
     assert commits(tables) == before
 
 

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from schemas.config import Config
-from schemas.tables import CHUNKS, to_batch
+from schemas.tables import CHUNKS, RECORDINGS, to_batch
 from tests.kit.lake import Lake
-from transforms.publishing.publish import complete_takes, delete_stale, publish
+from tests.kit.publishing import publish
+from transforms.run.claims import PUBLISHED
 
 NOW = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
 LOST = {"stage": "recognize", "kind": "ValueError", "message": "no; listen", "transient": False}
@@ -75,7 +76,7 @@ def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     commit(
         lake, *part("a", "1", "first", continues=True), *part("a", "1", "end", index=1), *half, *sum(first.values(), [])
     )
-    publish(tables, [(name, "k") for name in "acdef"], Config(), fresh=True)
+    publish(tables, [(name, "k") for name in "acdef"], "1", run_ids=["1"])
     second = [
         *part("a", "2", "again", continues=True),
         *part("b", "2", "end", index=1),
@@ -88,9 +89,10 @@ def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
         for row in part(name, "2", text, run_key="k2")
     ]
     commit(lake, *second, *changed)
-    publish(tables, [("a", "k"), ("b", "k"), ("c", "k"), ("d", "k"), ("e", "k2")], Config())
+    publish(tables, [("a", "k"), ("b", "k")], "2", run_ids=["2", "1"])
+    publish(tables, [("c", "k"), ("d", "k"), ("e", "k2")], "2b", run_ids=["2"])
     commit(lake, *part("c", "3", None), *part("d", "3", "at last"))
-    publish(tables, [("b", "k"), ("c", "k"), ("d", "k")], Config())
+    publish(tables, [("c", "k"), ("d", "k")], "3", run_ids=["3"])
     return lake
 
 
@@ -104,7 +106,8 @@ def test_the_latest_run_of_a_part_counts_and_the_rows_of_the_others_go(lake: Lak
     words = sorted((row for row in lake.rows("words") if row["audio_id"] == "a"), key=lambda row: row["word_index"])
     assert [row["word"] for row in words] == ["again", "end"]
     chunks = [(row["part_index"], row["run_id"]) for row in lake.rows("chunks") if row["audio_id"] == "a"]
-    assert sorted(chunks) == [(0, "2"), (0, "2"), (1, "1"), (1, "1")]
+    assert sorted(chunks) == [(0, "1"), (0, "1"), (0, "2"), (0, "2"), (1, "1"), (1, "1")]
+    assert {row["run_id"] for row in lake.rows("chunks") if row["audio_id"] == "d"} == {"3"}
 
 
 def test_a_failure_in_a_part_that_an_earlier_run_made_stays(lake: Lake) -> None:
@@ -128,13 +131,29 @@ def test_stale_words_go_and_only_they(lake: Lake) -> None:
     assert {row["word"] for row in lake.rows("words")} == {"again", "end", "new", "stays", "at last"}
 
 
-def test_what_is_shown_is_chosen_to_be_published_again_else_the_latest_but_nothing_unfinished(lake: Lake) -> None:
-    takes = complete_takes(lake.tables)
-    assert takes == [("a", "k"), ("b", "k"), ("c", "k"), ("d", "k"), ("e", "k2"), ("f", "k"), ("h", "k2")]
+def test_publishing_again_changes_only_the_take(lake: Lake) -> None:
+    before = lake.contents()
+    shown = [(row["audio_id"], row["run_key"]) for row in lake.rows("recordings")]
+    publish(lake.tables, shown, "again")
+    assert lake.contents() == before
+    assert {row["take_id"] for table in ("recordings", "segments", "words") for row in lake.rows(table)} == {"again"}
 
 
-def test_publishing_again_changes_nothing(lake: Lake) -> None:
-    before = lake.contents(without=frozenset())
-    publish(lake.tables, [take for take in complete_takes(lake.tables) if take[0] != "h"], Config())
-    delete_stale(lake.tables)
-    assert lake.contents(without=frozenset()) == before
+def test_a_writer_that_was_fenced_off_publishes_nothing(lake: Lake, tmp_path: Path) -> None:
+    late = lake.copy(tmp_path)
+    for table in PUBLISHED:
+        late.tables.fence(table, "late")
+    before = late.contents(without=frozenset())
+    commit(late, *part("new", "9", "late"))
+    publish(late.tables, [("new", "k")], "late", run_ids=["9"])
+    assert late.contents(without=frozenset()) == before
+
+
+def test_what_a_dead_take_left_goes_when_the_recording_is_published(lake: Lake, tmp_path: Path) -> None:
+    mended = lake.copy(tmp_path)
+    commit(mended, *part("new", "8", "first"))
+    publish(mended.tables, [("new", "k")], "dead", run_ids=["8"])
+    mended.tables.delete(RECORDINGS, "audio_id = 'new'")  # as if it had died before its last commit
+    publish(mended.tables, [("new", "k")], "heir", run_ids=["8"], begun=["dead"])
+    assert not mended.stale()
+    assert [row["word"] for row in mended.rows("words") if row["audio_id"] == "new"] == ["first"]

@@ -57,7 +57,7 @@ def _closing(
 
 
 def _assembled(*rows: dict[str, Any]) -> dict[str, Any]:
-    return assemble(_rows(list(rows)), _CONFIG)
+    return assemble(_rows(list(rows)), _CONFIG, "take")
 
 
 @st.composite

@@ -15,8 +15,7 @@ from tests.kit.reader import Reader, read
 from tests.kit.sounds import noise, written
 from tests.kit.works import heard, work, work_row
 from transforms.engines import AlignmentRequest, EngineLost
-from transforms.recognition.task import TaskReport, TaskSpec, recognize_partition
-from transforms.run.plan import WORK
+from transforms.recognition.task import WORK, TaskReport, TaskSpec, recognize_partition
 from transforms.text.tokens import WordTimes
 
 _NAMES = [

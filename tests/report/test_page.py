@@ -258,7 +258,7 @@ def test_counts_on_bars_are_short() -> None:
 
 
 def test_every_flag_of_the_tables_has_words() -> None:
-    from schemas.tables import FLAGS_COMMENT
+    from schemas.flags import FLAGS_COMMENT
 
     assert all(flag in FLAGS_COMMENT for flag in FLAG_REASONS)
     assert len(FLAG_REASONS) == len(re.sub(r"\([^)]*\)", "", FLAGS_COMMENT).split(","))

@@ -17,8 +17,11 @@ from transforms.run.manifest import read_manifest
 def manifest(spark: SparkSession, folder: Path, *overrides: str, **columns: Any) -> list[dict[str, Any]]:
     """The checked rows of a manifest with these columns."""
     pq.write_table(pa.table(columns), folder / "manifest.parquet")
-    rows = read_manifest(spark, str(folder / "manifest.parquet"), load_config(None, overrides)).collect()
-    return [row.asDict() for row in rows]
+    read = read_manifest(spark, str(folder / "manifest.parquet"), load_config(None, overrides))
+    try:
+        return [row.asDict() for row in read.rows.collect()]
+    finally:
+        read.close()
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -122,7 +125,9 @@ def test_a_time_of_change_counts_to_the_microsecond(spark: SparkSession, tmp_pat
 def test_content_needs_no_uri_and_its_hash_tells_whether_it_changed(spark: SparkSession, tmp_path: Path) -> None:
     columns = {"content": [b"one", b"two"], "audio_id": ["x", "y"]}
     rows = {row["audio_id"]: row for row in manifest(spark, tmp_path, **columns)}
-    assert bytes(rows["x"]["content"]) == b"one"
+    read = read_manifest(spark, str(tmp_path / "manifest.parquet"), load_config(None))
+    assert {row.audio_id: bytes(row.content) for row in read.contents.collect()} == {"x": b"one", "y": b"two"}
+    read.close()
     changed = {row["audio_id"]: row for row in manifest(spark, tmp_path, **columns | {"content": [b"one", b"2"]})}
     assert changed["x"]["source_key"] == rows["x"]["source_key"]
     assert changed["y"]["source_key"] != rows["y"]["source_key"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,11 +11,14 @@ from pyspark.sql import functions as F
 
 from schemas.config import load_config
 from tests.kit.lake import write_manifest
+from transforms.lake.tables import Tables
+from transforms.recognition.task import WORK
 from transforms.run.manifest import read_manifest
-from transforms.run.plan import WORK, Progress, Unit, balance, next_units, take_wave, task_count, work_of
+from transforms.run.plan import Plan, make_plan, work_of
+from transforms.run.units import Progress, Unit, balance, task_count
 
 UNITS = st.lists(st.integers(0, 10_000), min_size=1, max_size=40).map(
-    lambda lengths: [Unit(f"a{index}", "k", "s", 0, length) for index, length in enumerate(lengths)]
+    lambda lengths: [Unit(f"a{index}", index, 0, length) for index, length in enumerate(lengths)]
 )
 PART_MS = 600_000
 
@@ -40,20 +44,26 @@ def test_balance_does_not_depend_on_the_order_of_the_units(units: list[Unit]) ->
     assert balance(units, 3) == balance(units[::-1], 3)
 
 
-@given(units=UNITS, wave_ms=st.integers(0, 30_000))
-def test_waves_are_as_full_as_they_may_be_and_leave_nothing_out(units: list[Unit], wave_ms: int) -> None:
-    rest, waves = units, []
-    while rest:
-        wave, rest = take_wave(rest, wave_ms)
-        waves.append(wave)
-    assert [unit for wave in waves for unit in wave] == units
+@given(lengths_ms=st.lists(st.integers(0, 10_000), max_size=40), wave_ms=st.integers(0, 30_000), back=st.integers(0, 3))
+def test_waves_are_as_full_as_they_may_be_and_leave_nothing_out(lengths_ms: list[int], wave_ms: int, back: int) -> None:
+    rows = [{"audio_id": f"a{index}", "estimated_ms": length} for index, length in enumerate(lengths_ms)]
+    schema = pa.schema([("audio_id", pa.string()), ("estimated_ms", pa.int64())])
+    queue = Plan(pa.Table.from_pylist(rows, schema), 0).queue(PART_MS)
+    first = [Unit(f"b{index}", index, 1, 2_000, claimed=True) for index in range(back)]
+    queue.put_back(first)
+    waves = []
+    while queue:
+        waves.append(queue.take(wave_ms))
+    new = [Unit(f"a{index}", index, 0, length) for index, length in enumerate(lengths_ms)]
+    assert [unit for wave in waves for unit in wave] == first + new
     for wave, following in zip(waves, waves[1:], strict=False):
+        assert wave
         assert len(wave) == 1 or sum(lengths(wave)) <= wave_ms
         assert sum(lengths(wave)) + following[0].estimated_ms > wave_ms
 
 
 def test_small_work_still_uses_every_slot() -> None:
-    units = [Unit("a", "k", "s", 0, 1000)] * 3
+    units = [Unit("a", 0, 0, 1000)] * 3
     assert task_count(units, 60_000, 8) == 8
     assert task_count(units, 1000, 2) == 3
 
@@ -79,10 +89,11 @@ def test_the_parts_of_a_long_recording_that_are_to_follow(
     progress = Progress(continues, header_ms, "de")
     assert progress.parts_to_do(PART_MS) == to_do
     assert progress.complete == (not to_do)
-    units = next_units(Unit("a", "k", "s", 0, 7 * PART_MS), progress, PART_MS)
+    units = progress.units(Unit("a", 0, 0, 7 * PART_MS), PART_MS)
     assert [(unit.part_index, unit.language, unit.estimated_ms) for unit in units] == [
         (part, "de", PART_MS) for part in to_do
     ]
+    assert not progress.parts_to_do(PART_MS), "they are planned now"
 
 
 def test_a_header_may_claim_any_length() -> None:
@@ -95,9 +106,14 @@ def test_work_reaches_its_task_in_its_order_with_what_the_manifest_says(spark: S
         for name, language in {"a": None, "b": "fr", "c": None, "d": None}.items()
     ]
     manifest = read_manifest(spark, str(write_manifest(tmp_path / "manifest.parquet", rows)), load_config(None))
-    unit = {name: Unit(name, f"k-{name}", "s", 0, 1) for name in "abc"}
-    second_part = Unit("a", "k-a", "s", 1, 1, language="de")
-    work = work_of(spark, manifest, [[unit["c"], unit["a"]], [unit["b"], second_part]])
+    tables = Tables(spark, str(tmp_path / "tables"))
+    tables.create()
+    plan = make_plan(manifest, tables, "key", "no")
+    row = {audio_id: index for index, audio_id in enumerate(plan.table["audio_id"].to_pylist())}
+    key = {one["audio_id"]: one["run_key"] for one in plan.table.to_pylist()}
+    unit = {name: Unit(name, row[name], 0, 1) for name in "abc"}
+    second_part = Unit("a", row["a"], 1, 1, language="de")
+    work = work_of(tables, manifest, plan, [[unit["c"], unit["a"]], [unit["b"], second_part]])
     assert work.columns == WORK.names
     found = work.withColumn("task", F.spark_partition_id()).collect()
     by_task: dict[int, list[tuple[object, ...]]] = {}
@@ -106,7 +122,7 @@ def test_work_reaches_its_task_in_its_order_with_what_the_manifest_says(spark: S
             (row.audio_id, row.part_index, row.run_key, row.language, row.language_source)
         )
     assert sorted(by_task.values()) == [
-        [("b", 0, "k-b", "fr", "given"), ("a", 1, "k-a", "de", "detected")],
-        [("c", 0, "k-c", None, None), ("a", 0, "k-a", None, None)],
+        [("b", 0, key["b"], "fr", "given"), ("a", 1, key["a"], "de", "detected")],
+        [("c", 0, key["c"], None, None), ("a", 0, key["a"], None, None)],
     ]
     assert {row.audio_id: row.metadata for row in found} == {name: {"note": name.upper()} for name in "abc"}

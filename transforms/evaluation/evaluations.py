@@ -93,14 +93,14 @@ def _write(tables: Tables, scored: DataFrame, source: str, now: datetime.datetim
 def _pairs(tables: Tables, references: DataFrame) -> DataFrame:
     """Each reference with the transcript that recordings shows, and its words in order."""
     shown = tables.read(RECORDINGS).select(
-        "audio_id", "run_key", "uri", "status", "text", "model", F.col("language").alias("heard_language")
+        "audio_id", "run_key", "take_id", "uri", "status", "text", "model", F.col("language").alias("heard_language")
     )
     rows = references.join(shown, "audio_id")
     kept = F.struct("word_index", "word", "start_ms", "end_ms", "confidence", "channel", "speaker")
-    asked = rows.select("audio_id", "run_key").distinct()
-    words = tables.read(WORDS).join(asked, ["audio_id", "run_key"], "left_semi")
-    words = words.groupBy("audio_id", "run_key").agg(F.array_sort(F.collect_list(kept)).alias("found_words"))
-    rows = rows.join(words, ["audio_id", "run_key"], "left")
+    asked = rows.select("audio_id", "take_id").distinct()
+    words = tables.read(WORDS).join(asked, ["audio_id", "take_id"], "left_semi")
+    words = words.groupBy("audio_id", "take_id").agg(F.array_sort(F.collect_list(kept)).alias("found_words"))
+    rows = rows.join(words, ["audio_id", "take_id"], "left").drop("take_id")
     rows = rows.withColumn("language", F.coalesce("language", "heard_language")).drop("heard_language")
     # Of several references, each of a channel, none is that of a recording whose channels were mixed.
     mixed = " OR ".join(

@@ -53,8 +53,8 @@ def from_metadata(tables: Tables) -> DataFrame:
 
 def from_tables(other: Tables) -> DataFrame:
     """The transcripts of another model with their word times; what failed there is no reference."""
-    words = other.read(WORDS).groupBy("audio_id", "run_key").agg(_in_order("word_index"))
-    rows = other.read(RECORDINGS).where("status <> 'failed'").join(words, ["audio_id", "run_key"], "left")
+    words = other.read(WORDS).groupBy("audio_id", "take_id").agg(_in_order("word_index"))
+    rows = other.read(RECORDINGS).where("status <> 'failed'").join(words, ["audio_id", "take_id"], "left")
     return _references(
         rows.select("audio_id", "language", F.coalesce("text", F.lit("")).alias("reference"), "reference_words")
     )

@@ -57,7 +57,7 @@ class Summary:
 
 
 def export(tables: Tables, config: Config, request: Request) -> Summary:
-    """Writes what readers see: of each recording the segments and words of the run_key that recordings shows.
+    """Writes what readers see: of each recording the segments and words of the take_id that recordings shows.
 
     The same tables and request give the same files again, under the same names. Raises ConfigError before anything is
     written for a request that makes no sense, and ExportError after everything else is written if a file could not be.
@@ -110,14 +110,14 @@ def _unusable(request: Request, error: PySparkException) -> ConfigError:
 
 def _transcripts(tables: Tables, chosen: DataFrame) -> DataFrame:
     """`chosen` with a list of its segments and one of its words, each in order."""
-    keys = chosen.select("audio_id", "run_key")
-    rows = chosen.select("run_key", *_RECORDING)
+    keys = chosen.select("audio_id", "take_id")
+    rows = chosen.select("take_id", *_RECORDING)
     for table, columns in ((SEGMENTS, _SEGMENT), (WORDS, _WORD)):
-        mine = tables.read(table).join(keys, ["audio_id", "run_key"], "left_semi")
-        lists = mine.groupBy("audio_id", "run_key").agg(
+        mine = tables.read(table).join(keys, ["audio_id", "take_id"], "left_semi")
+        lists = mine.groupBy("audio_id", "take_id").agg(
             F.array_sort(F.collect_list(F.struct(*columns))).alias(table.name)
         )
-        rows = rows.join(lists, ["audio_id", "run_key"], "left")
+        rows = rows.join(lists, ["audio_id", "take_id"], "left")
     return rows
 
 

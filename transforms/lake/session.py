@@ -86,6 +86,15 @@ def first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
 
 
+def own_session(spark: SparkSession) -> SparkSession:
+    """Another session on the same executors, with settings of its own that begin as those of `spark`."""
+    other = spark.newSession()
+    for key, value in spark.conf.getAll.items():
+        if spark.conf.isModifiable(key):
+            other.conf.set(key, value)
+    return other
+
+
 def limit_arrow_batches(spark: SparkSession) -> None:
     """So that rows of any size (a recording's bytes, all its words) stream into a task, instead of arriving whole."""
     spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(_BYTES_PER_ARROW_BATCH))

@@ -1,4 +1,4 @@
-"""Where the tables live, and the few ways in which they are written: the only file that knows Delta.
+"""Where the tables live, and the few ways in which their rows are written.
 
 `root` is a path or uri (`./lakehouse`, `s3://bucket/speech`: tables at root/words, …) or a name in a catalog
 (`main.speech`).
@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +20,35 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
-from schemas.config import ConfigError
 from schemas.tables import ALL, CHUNKS, PASSAGES, Table
-from transforms.lake.migration import declared, missing_columns, no_table, of_earlier_version
-
-Take = tuple[str, str]
-"""(audio_id, run_key): one recording, transcribed in one way."""
+from transforms.lake.creation import create, missing_fields, upgrade
+from transforms.lake.migration import no_table, of_earlier_version
+from transforms.lake.retries import retried
+from transforms.lake.sql import literal
 
 _CATALOG_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*){0,1}$")
-_PROPERTIES = {
-    # Readers other than Spark (delta-rs, DuckDB) open the tables as long as these stay off.
-    "delta.enableDeletionVectors": "false",
-    "delta.columnMapping.mode": "none",
-}
-_CHANGE_FEED = "delta.enableChangeDataFeed"
-"""On, so that jobs after this one can read only what is new. A table where somebody has turned it off stays so."""
 _LAYOUT = {
     # Files that a query skips whole, in which a recording's rows are neighbours.
     "spark.databricks.delta.optimize.maxFileSize": str(128 << 20),
     "spark.databricks.io.skipping.mdc.sortWithinFiles": "true",
 }
+_FENCED = 2**62
+"""No writer comes so far."""
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """Lets a write happen once: Delta commits what `writer` writes to a table only if `number` is above all that this
+    writer had committed there before, and leaves it out silently otherwise. A writer's numbers go up, a commit after
+    the other."""
+
+    writer: str
+    number: int
+
+    @property
+    def options(self) -> dict[str, str]:
+        """As Delta's writers take it (its documentation: idempotent table writes)."""
+        return {"txnAppId": self.writer, "txnVersion": str(self.number)}
 
 
 class Tables:
@@ -48,36 +59,24 @@ class Tables:
 
     def identifier(self, table: Table) -> str:
         """The table's name in SQL."""
-        return f"{self.root}.{table.name}" if self.in_catalog else f"delta.`{self._path(table).replace('`', '``')}`"
+        return f"{self.root}.{table.name}" if self.in_catalog else f"delta.`{self.path(table).replace('`', '``')}`"
 
-    def _path(self, table: Table) -> str:
+    def path(self, table: Table) -> str:
+        """Where the table lies, outside a catalog."""
         return f"{self.root.rstrip('/')}/{table.name}"
 
-    def _where(self, table: Table) -> str:
+    def where(self, table: Table) -> str:
         """The table in messages."""
-        return self.identifier(table) if self.in_catalog else self._path(table)
+        return self.identifier(table) if self.in_catalog else self.path(table)
 
     def create(self, tables: Iterable[Table] = ALL) -> None:
-        """Makes those of `tables` that are missing, and adds to those of an earlier version the columns and the
-        property that they lack; makes no commit if all are there.
-
-        Raises ConfigError for a table that is not ours.
-        """
-        if self.in_catalog:
-            self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.root}")
-        for table in tables:
-            if self.exists(table):
-                self._migrate(table)
-            else:
-                self._remove_unfinished(table)
-                self._check_free(table)
-                self._make(table)
+        """Makes those of `tables` that are missing, and brings those of an earlier version up to this one; makes no
+        commit if all are as they should be. Raises ConfigError for a table that is not ours."""
+        create(self, tables)
 
     def upgrade(self) -> None:
         """As `create`, where there must be tables already: raises ConfigError if there are none."""
-        if not self.exists(CHUNKS):
-            raise no_table(self.root, CHUNKS)
-        self.create(self.present())
+        upgrade(self)
 
     def present(self) -> list[Table]:
         """All that every lakehouse has, and of the others those that were made."""
@@ -91,72 +90,26 @@ class Tables:
         for table in tables or ALL:
             if not self.exists(table):
                 raise no_table(self.root, table, f"add it with: python -m jobs.publish --tables {self.root}")
-            if missing := self._missing(table):
+            if missing := missing_fields(self, table):
                 raise of_earlier_version(self.root, table, (".".join(path) for path, _ in missing))
-
-    def _make(self, table: Table) -> None:
-        columns = ", ".join(_column((field.name,), field) for field in declared(table).fields)
-        properties = ", ".join(f"'{key}' = '{value}'" for key, value in {**_PROPERTIES, _CHANGE_FEED: "true"}.items())
-        # SQL, since DeltaTable's own builder takes no name with a catalog in it.
-        self.spark.sql(
-            f"CREATE TABLE IF NOT EXISTS {self.identifier(table)} ({columns}) USING delta "
-            f"COMMENT {literal(table.comment)} TBLPROPERTIES ({properties})"
-        )
-
-    def _migrate(self, table: Table) -> None:
-        alter = f"ALTER TABLE {self.identifier(table)}"
-        if missing := self._missing(table):
-            self.spark.sql(f"{alter} ADD COLUMNS ({', '.join(_column(path, field) for path, field in missing)})")
-        if _CHANGE_FEED not in {
-            row.key for row in self.spark.sql(f"SHOW TBLPROPERTIES {self.identifier(table)}").collect()
-        }:
-            self.spark.sql(f"{alter} SET TBLPROPERTIES ('{_CHANGE_FEED}' = 'true')")
-
-    def _missing(self, table: Table) -> list[tuple[tuple[str, ...], StructField]]:
-        if self.in_catalog:
-            try:
-                self._delta(table)
-            except AnalysisException as error:
-                raise ConfigError(
-                    f"{self._where(table)} is no Delta table; give another --tables, or rename it and run again"
-                ) from error
-        return missing_columns(table, self.read(table).schema, self._where(table))
-
-    def _check_free(self, table: Table) -> None:
-        """Raises ConfigError if something else lies where the table is to be made."""
-        if self.in_catalog:
-            return
-        filesystem, log = self._log(table)
-        folder = log.getParent()
-        if filesystem.exists(folder) and (filesystem.isFile(folder) or filesystem.listStatus(folder)):
-            raise ConfigError(
-                f"{self._where(table)} is no Delta table; give another --tables, or move it away and run again"
-            )
 
     def exists(self, table: Table) -> bool:
         if self.in_catalog:
             return self.spark.catalog.tableExists(self.identifier(table))
         try:
-            return DeltaTable.isDeltaTable(self.spark, self._path(table)) and self._has_commit(table)
+            return DeltaTable.isDeltaTable(self.spark, self.path(table)) and self.has_commit(table)
         except AnalysisException:
             return False
 
-    def _has_commit(self, table: Table) -> bool:
+    def has_commit(self, table: Table) -> bool:
         """False for the log that a kill in the middle of CREATE TABLE leaves behind; Delta takes it for a table."""
-        filesystem, log = self._log(table)
+        filesystem, log = self.log(table)
         return any(status.getPath().getName()[0].isdigit() for status in filesystem.listStatus(log))
 
-    def _remove_unfinished(self, table: Table) -> None:
-        """Removes a log without a commit, which would keep CREATE TABLE from making one."""
-        if not self.in_catalog:
-            filesystem, log = self._log(table)
-            if filesystem.exists(log) and not self._has_commit(table):
-                filesystem.delete(log, True)
-
-    def _log(self, table: Table) -> tuple[Any, Any]:
+    def log(self, table: Table) -> tuple[Any, Any]:
         """Hadoop's file system and path of the table's log."""
         jvm: Any = self.spark._jvm
-        log = jvm.org.apache.hadoop.fs.Path(f"{self._path(table)}/_delta_log")
+        log = jvm.org.apache.hadoop.fs.Path(f"{self.path(table)}/_delta_log")
         return log.getFileSystem(self.spark._jsc.hadoopConfiguration()), log
 
     def read(self, table: Table) -> DataFrame:
@@ -168,65 +121,90 @@ class Tables:
     def literal(self, value: str) -> str:
         return literal(value)
 
-    def listed(self, takes: Sequence[Take]) -> DataFrame:
-        """Rows of audio_id and run_key, to join with."""
-        ids, keys = (pa.array(list(column), pa.string()) for column in zip(*takes, strict=True))
-        return self.spark.createDataFrame(pa.table({"audio_id": ids, "run_key": keys}))
+    def frame(self, rows: pa.Table) -> DataFrame:
+        """Rows of the driver's, to join with or to write."""
+        return self.spark.createDataFrame(rows)
 
-    def append(self, table: Table, rows: DataFrame) -> None:
-        """One commit. `rows` has the table's columns by name; nothing but `create` decides their types."""
-        self._shaped(table, rows).write.format("delta").mode("append").insertInto(self.identifier(table))
+    def filled(self, table: Table, rows: DataFrame) -> DataFrame:
+        """`rows` with null for the columns that they lack."""
+        lacking = {name: F.lit(None) for name in table.names if name not in rows.columns}
+        return rows.withColumns(lacking).select(table.names)
 
-    def replace(self, table: Table, rows: DataFrame, takes: Sequence[Take]) -> None:
-        """Leaves exactly `rows` for the (audio_id, run_key) in `takes`, in one commit; a plain append if the table has
-        none of them."""
-        audio_ids, run_keys = zip(*takes, strict=True)
-        known = f"{_in('audio_id', audio_ids)} AND {_in('run_key', run_keys)}"
-        if self.read(table).where(known).limit(1).count():
-            writer = self._shaped(table, rows).write.format("delta").mode("overwrite").option("replaceWhere", known)
-            writer.saveAsTable(self.identifier(table)) if self.in_catalog else writer.save(self._path(table))
-        else:
-            self.append(table, rows)
+    def append(self, table: Table, rows: DataFrame, ticket: Ticket | None = None) -> None:
+        """One commit, which nobody else's can hinder. `rows` has the table's columns by name; nothing but `create`
+        decides their types."""
+        writer = self._shaped(table, rows).write.format("delta").mode("append")
+        writer.options(**(ticket.options if ticket else {})).insertInto(self.identifier(table))
+
+    def fence(self, table: Table, writer: str) -> None:
+        """From now on nothing of `writer` is committed to the table; what it is about to commit fails."""
+        self.append(table, self.read(table).limit(0), Ticket(writer, _FENCED))
 
     def upsert(
         self,
         table: Table,
         rows: DataFrame,
         key: Iterable[str],
+        *,
+        among: str = "true",
         update: Mapping[str, str] | None = None,
         only_if: str | None = None,
+        drop: str | None = None,
+        ticket: Ticket | None = None,
     ) -> None:
         """Updates the rows with the same key (null equals null), inserts the others; one commit. `update` overrides
-        columns, by SQL over t and s."""
-        on = " AND ".join(f"t.{name} <=> s.{name}" for name in key)
+        columns, by SQL over t and s. Only files that may hold rows t with `among`, in SQL, are looked through. Rows t
+        with `drop` that have no row s are deleted."""
+        on = " AND ".join([*(f"t.{name} <=> s.{name}" for name in key), among])
         values: dict[str, str | Column] = {**{name: f"s.{name}" for name in table.names}, **(update or {})}
-        merge = self._delta(table).alias("t").merge(self._shaped(table, rows).alias("s"), on)
-        merge.whenMatchedUpdate(condition=only_if, set=values).whenNotMatchedInsertAll().execute()
+        source = self._shaped(table, rows).alias("s")
+
+        def merge() -> None:
+            merging = self.delta(table).alias("t").merge(source, on)
+            merging = merging.whenMatchedUpdate(condition=only_if, set=values).whenNotMatchedInsertAll()
+            (merging if drop is None else merging.whenNotMatchedBySourceDelete(drop)).execute()
+
+        with _conf(self.spark, _as_conf(ticket)):
+            retried(merge)
+
+    def update(self, table: Table, rows: str, values: Mapping[str, str]) -> int:
+        """Sets columns, by SQL, in the rows of the SQL condition `rows`; one commit, none if there are no such rows.
+        Returns their number."""
+        settings = ", ".join(f"{name} = {value}" for name, value in values.items())
+        return self._changed(f"UPDATE {self.identifier(table)} SET {settings} WHERE {rows}")
+
+    def delete(self, table: Table, rows: str) -> int:
+        """Deletes the rows of the SQL condition `rows`, and returns their number; no commit if there are none."""
+        return self._changed(f"DELETE FROM {self.identifier(table)} WHERE {rows}")
+
+    def _changed(self, statement: str) -> int:
+        (row,) = retried(lambda: self.spark.sql(statement).collect())
+        return int(row.num_affected_rows)
+
+    def delete_matching(self, table: Table, others: DataFrame, on: str) -> int:
+        """Deletes the rows t of the table for which a row s of `others` fulfils the SQL condition `on`, and returns
+        their number. No commit if there are none."""
+        target = self.read(table).alias("t")
+        if not target.join(others.alias("s"), F.expr(on), "left_semi").limit(1).count():
+            return 0
+        merging = self.delta(table).alias("t").merge(others.alias("s"), on).whenMatchedDelete()
+        (row,) = retried(lambda: merging.execute().collect())
+        return int(row.num_affected_rows)
 
     def optimize(self, table: Table) -> bool:
         """Merges the small files that waves of work leave, and lays `table` out by recording, so that the rows of one
         are read without the others; what readers see stays the same. One commit; none, and False, if the table is
         empty or the last commit was this one."""
-        last = self._delta(table).history(1).collect()[0]
-        if last["operation"] == "OPTIMIZE":
+        last = self.delta(table).history(1).collect()[0]
+        if last["operation"] == "OPTIMIZE" and last["operationParameters"].get("auto") != "true":
             return False
-        before = {key: self.spark.conf.get(key, None) for key in _LAYOUT}
-        try:
-            for key, value in _LAYOUT.items():
-                self.spark.conf.set(key, value)
-            optimizer = self._delta(table).optimize()
-            optimizer.executeZOrderBy("audio_id") if "audio_id" in table.key else optimizer.executeCompaction()
-        finally:
-            for key, old in before.items():
-                self.spark.conf.unset(key) if old is None else self.spark.conf.set(key, old)
-        return bool(self._delta(table).history(1).collect()[0]["version"] != last["version"])
+        with _conf(self.spark, _LAYOUT):
+            retried(lambda: self._lay_out(table))
+        return bool(self.delta(table).history(1).collect()[0]["version"] != last["version"])
 
-    def delete_matching(self, table: Table, others: DataFrame, on: str) -> None:
-        """Deletes the rows t of the table for which a row s of `others` fulfils the SQL condition `on`. No commit if
-        there are none."""
-        target = self.read(table).alias("t")
-        if target.join(others.alias("s"), F.expr(on), "left_semi").limit(1).count():
-            self._delta(table).alias("t").merge(others.alias("s"), on).whenMatchedDelete().execute()
+    def _lay_out(self, table: Table) -> None:
+        optimizer = self.delta(table).optimize()
+        optimizer.executeZOrderBy("audio_id") if "audio_id" in table.key else optimizer.executeCompaction()
 
     def _shaped(self, table: Table, rows: DataFrame) -> DataFrame:
         """With the columns, and the fields of structs, in the table's own order, which another version may have begun:
@@ -234,22 +212,25 @@ class Tables:
         fields = self.read(table).schema.fields
         return rows.select(table.names).to(StructType([StructField(field.name, field.dataType) for field in fields]))
 
-    def _delta(self, table: Table) -> DeltaTable:
+    def delta(self, table: Table) -> DeltaTable:
         if self.in_catalog:
             return DeltaTable.forName(self.spark, self.identifier(table))
-        return DeltaTable.forPath(self.spark, self._path(table))
+        return DeltaTable.forPath(self.spark, self.path(table))
 
 
-def _in(column: str, values: Iterable[str]) -> str:
-    return f"{column} IN ({', '.join(map(literal, sorted(set(values))))})"
+def _as_conf(ticket: Ticket | None) -> dict[str, str]:
+    """MERGE takes its ticket from the session."""
+    return {f"spark.databricks.delta.write.{key}": value for key, value in (ticket.options if ticket else {}).items()}
 
 
-def _column(path: Sequence[str], field: StructField) -> str:
-    """As CREATE TABLE and ALTER TABLE want it."""
-    comment = f" COMMENT {literal(field.metadata['comment'])}" if "comment" in field.metadata else ""
-    return f"{'.'.join(f'`{name}`' for name in path)} {field.dataType.simpleString()}{comment}"
-
-
-def literal(value: str) -> str:
-    """As a string in Spark's SQL."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+@contextmanager
+def _conf(spark: SparkSession, values: Mapping[str, str]) -> Iterator[None]:
+    """Settings of the session that hold for a while; other threads on it see them too."""
+    before = {key: spark.conf.get(key, None) for key in values}
+    try:
+        for key, value in values.items():
+            spark.conf.set(key, value)
+        yield
+    finally:
+        for key, old in before.items():
+            spark.conf.unset(key) if old is None else spark.conf.set(key, old)

@@ -10,7 +10,8 @@ from pyspark.errors import AnalysisException
 
 from schemas.config import ConfigError
 from transforms.lake.session import first_line
-from transforms.lake.tables import Tables, literal
+from transforms.lake.sql import literal
+from transforms.lake.tables import Tables
 
 _VIEW = re.compile(r"((?:^--[^\n]*\n)+)^CREATE OR REPLACE TEMPORARY VIEW (\w+) AS\n(.*?);$", re.MULTILINE | re.DOTALL)
 _TOKEN = re.compile(

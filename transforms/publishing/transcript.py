@@ -15,16 +15,17 @@ from transforms.text.words import separator
 Row = Mapping[str, Any]
 
 
-def assemble(rows: Sequence[Row], config: SegmentsConfig) -> dict[str, Any]:
+def assemble(rows: Sequence[Row], config: SegmentsConfig, take_id: str) -> dict[str, Any]:
     """One row of the table recordings, with lists of rows for segments, words and failures under these names.
 
-    `rows` are one recording's rows of chunks under one run_key; where several runs made a part, the latest complete one
-    counts. Words are in the order of the text; `recordings.text[char_start:char_end]` is the word.
-    """
+    `rows` are one recording's rows of chunks under one run_key, `take_id` names what becomes of them; where several
+    runs made a part, the latest complete one counts. Words are in the order of the text;
+    `recordings.text[char_start:char_end]` is the word."""
     rows = _latest(rows)
     closings = sorted((row for row in rows if row["closing"]), key=lambda row: row["part_index"])
     chunks = sorted((row for row in rows if not row["closing"]), key=lambda row: (row["start_ms"], row["channel"] or 0))
-    key = {name: closings[0][name] for name in ("audio_id", "run_key")}
+    key = {"audio_id": closings[0]["audio_id"], "run_key": closings[0]["run_key"]}
+    made = {**key, "take_id": take_id}
     by_channel: dict[int | None, list[Row]] = defaultdict(list)
     for chunk in chunks:
         if chunk["words"]:
@@ -37,8 +38,9 @@ def assemble(rows: Sequence[Row], config: SegmentsConfig) -> dict[str, Any]:
     return {
         **_recording(closings, chunks, text, timed, failures),
         "folded_text": folded_text(words),
-        "segments": [{**key, "segment_index": index, **segment} for index, segment in enumerate(segments)],
-        "words": [{**key, "word_index": index, **word} for index, word in enumerate(words)],
+        "take_id": take_id,
+        "segments": [{**made, "segment_index": index, **segment} for index, segment in enumerate(segments)],
+        "words": [{**made, "word_index": index, **word} for index, word in enumerate(words)],
         "failures": [{**key, "uri": closings[0]["closing"]["uri"], "attempts": 1, **failure} for failure in failures],
     }
 

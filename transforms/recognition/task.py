@@ -7,6 +7,7 @@ recognizes, aligners time the words, and rows go out in Arrow batches.
 from __future__ import annotations
 
 import datetime
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,24 @@ from transforms.recognition.languages import LanguageBook
 from transforms.recognition.second_try import Tries, recognize_all
 
 _ROWS_A_BATCH = 500
+WORK = pa.schema(
+    [
+        ("audio_id", pa.string()),
+        ("run_key", pa.string()),
+        ("source_key", pa.string()),
+        ("uri", pa.string()),
+        ("content", pa.binary()),
+        ("language", pa.string()),
+        ("language_source", pa.string()),
+        ("context", pa.string()),
+        ("channels", pa.string()),
+        ("start_ms", pa.int64()),
+        ("end_ms", pa.int64()),
+        ("metadata", pa.map_(pa.string(), pa.string())),
+        ("part_index", pa.int32()),
+    ]
+)
+"""A row of work as the task gets it: the fields of audio.front.Work, in order."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +57,7 @@ class TaskSpec:
     engine_name: str
     model_name: str
     run_id: str
+    wave_index: int = 0
 
 
 @dataclass
@@ -52,7 +72,13 @@ class TaskReport:
     padded_audio_s: float = 0.0
     second_tries: int = 0
     retries: int = 0
+    busy_s: float = 0.0
     seconds: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def audio_s_a_slot_s(self) -> float | None:
+        """Seconds of audio that a slot does in a second, models loaded; None before the first task has ended."""
+        return self.audio_ms / 1000 / self.busy_s if self.busy_s > 0 and self.audio_ms else None
 
     def __add__(self, other: TaskReport) -> TaskReport:
         return TaskReport(**{name: value + getattr(other, name) for name, value in vars(self).items()})
@@ -61,21 +87,22 @@ class TaskReport:
 def recognize_partition(
     rows: Iterable[pa.RecordBatch], spec: TaskSpec, report: Callable[[TaskReport], None]
 ) -> Iterator[pa.RecordBatch]:
-    """Does the works in `rows` (plan.WORK's columns); yields rows of the chunks table: for each work its chunks, and
+    """Does the works in `rows` (WORK's columns); yields rows of the chunks table: for each work its chunks, and
     one closing row.
 
     `report` is called once, at the end. What is wrong with a recording becomes a row; what is wrong with the machine is
     raised.
     """
-    task = _Task(spec)
+    task, started = _Task(spec), time.monotonic()
     with Prefetch(works_of(rows), spec.config) as front_end:
         yield from task.run(front_end)
     task.report.seconds.update(front_end.stage_seconds)
+    task.report.busy_s = time.monotonic() - started - task.report.seconds["load"]
     report(task.report)
 
 
 def works_of(batches: Iterable[pa.RecordBatch]) -> Iterator[Work]:
-    """The rows of plan.WORK as values."""
+    """Rows of WORK as values."""
     for batch in batches:
         for row in batch.to_pylist():
             row["metadata"] = dict(row["metadata"] or ())
@@ -182,8 +209,8 @@ class _Task:
         self, chunk: Chunk, hypothesis: Hypothesis, aligner: str | None, words: list[dict[str, Any]]
     ) -> dict[str, Any]:
         for word in words:
-            for time in ("start_ms", "end_ms"):
-                word[time] = None if word[time] is None else chunk.start_ms + word[time]
+            for end in ("start_ms", "end_ms"):
+                word[end] = None if word[end] is None else chunk.start_ms + word[end]
         flags = [*hypothesis.flags]
         known = [word["confidence"] for word in words if word["confidence"] is not None]
         if known and sum(known) / len(known) < self.spec.config.retry.low_confidence:
@@ -257,6 +284,7 @@ def _work_row(work: Work, spec: TaskSpec) -> dict[str, Any]:
         "run_key": work.run_key,
         "part_index": work.part_index,
         "run_id": spec.run_id,
+        "wave_index": spec.wave_index,
         "created_at": datetime.datetime.now(datetime.UTC),
     }
 

@@ -1,68 +1,46 @@
-"""The whole run: plan → waves of recognize → publish → runs. What jobs/transcribe.py does, as a Python call."""
+"""The whole run: plan → waves of recognition → publishing → runs. What jobs/transcribe.py does, as a Python call."""
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
-import platform
 import time
-import uuid
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import Any
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import pyarrow as pa
-from py4j.protocol import Py4JError
-from pyspark.errors import PySparkException
+from pyspark import inheritable_thread_target
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.pandas.types import from_arrow_schema
 
 from schemas.config import Config, show_config
-from schemas.tables import CHUNKS, RECORDINGS, RUNS, to_batch
+from schemas.tables import CHUNKS, RECORDINGS
 from transforms.engines import aligner_specs, recognizer_spec
-from transforms.errors import RecordingError
-from transforms.lake.session import limit_arrow_batches
-from transforms.lake.tables import Tables, Take
-from transforms.publishing.publish import delete_stale, publish
-from transforms.recognition.task import TaskReport, TaskSpec, failed_row, recognize_partition, works_of
-from transforms.run.manifest import read_manifest
-from transforms.run.plan import (
-    Plan,
-    Reprocess,
-    Unit,
-    balance,
-    config_key,
-    make_plan,
-    next_units,
-    read_progress,
-    take_wave,
-    task_count,
-    work_of,
-)
+from transforms.errors import LostClaims
+from transforms.lake.session import limit_arrow_batches, own_session
+from transforms.lake.sql import any_of, literal
+from transforms.lake.tables import Tables
+from transforms.publishing.publish import TAKES, Publisher
+from transforms.recognition.task import TaskReport, TaskSpec
+from transforms.run.claims import Claims, Writer
+from transforms.run.crashes import Crashes
+from transforms.run.figures import run_figures
+from transforms.run.manifest import Manifest, read_manifest
+from transforms.run.plan import Plan, Reprocess, config_key, make_plan
 from transforms.run.progress import ProgressDisplay, TaskReports
+from transforms.run.registry import Registry
+from transforms.run.sizes import Sizes
+from transforms.run.units import Progress, Unit
+from transforms.run.waves import Wave, Waves
 
-_PACKAGES = (
-    "lakescribe",
-    "pyspark",
-    "delta-spark",
-    "pyarrow",
-    "faster-whisper",
-    "ctranslate2",
-    "pocketsphinx",
-    "onnxruntime",
-    "soundfile",
-    "av",
-)
-_WORKER_DIED = "Python worker exited unexpectedly"
-"""What Spark says when a worker was killed or crashed in native code; it has tried the task four times by then."""
-_MAX_CRASHED = 3
-"""More crashing recordings than this in one run are the machine's fault, not theirs."""
+_LOOK_S = 5.0
+"""At other runs' signs of life, once there is nothing else to do."""
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run did: `run_id` None if there was nothing to do; `skipped` recordings were recognized before."""
+    """What a run did: `run_id` None if there was nothing to do; `skipped` recordings were recognized before; `left`
+    counts those that another run, by run_id, is at work on."""
 
     run_id: str | None
     recordings: int
@@ -70,183 +48,163 @@ class RunSummary:
     skipped: int
     audio_s: float
     wall_s: float
+    left: dict[str, int] = field(default_factory=dict)
 
 
 def transcribe(
     spark: SparkSession, config: Config, manifest_path: str, root: str, reprocess: Reprocess = "no"
 ) -> RunSummary:
-    """Transcribes what is pending in the manifest (Parquet) into the tables at `root`.
+    """Transcribes what is pending in the manifest (Parquet) into the tables at `root`. Other runs may be at work on the
+    same tables, and on the same manifest.
 
     Raises ConfigError and ManifestError before anything has run; what is wrong with a recording becomes a row, what is
     wrong with the machines is raised after Spark's own retries. What was committed by then is kept: the next run goes
-    on from there.
+    on from there. Raises LostClaims if another run has taken this one for dead.
     """
-    spec = _spec(config)
+    recognizer, aligners = recognizer_spec(config), aligner_specs(config)
     limit_arrow_batches(spark)
-    manifest = read_manifest(spark, manifest_path, config)
     tables = Tables(spark, root)
     tables.create()
-    part_ms = int(config.packing.part_minutes * 60_000)
-    plan = make_plan(manifest, tables, config_key(config, spec.recognizer, spec.aligners), part_ms, reprocess)
-    delete_stale(tables)
-    if not plan.todo and not plan.to_publish:
-        return RunSummary(None, 0, 0, plan.skipped, 0.0, 0.0)
-    return _Run(spark, config, manifest, tables, spec, part_ms).execute(plan)
+    with Registry(tables, config.run.claim_minutes) as registry, _opened(spark, manifest_path, config) as manifest:
+        plan = make_plan(manifest, tables, config_key(config, recognizer, aligners), reprocess)
+        if not plan.table.num_rows:
+            return RunSummary(None, 0, 0, plan.skipped, 0.0, 0.0)
+        model = str(recognizer.key.get("model", config.engine.name))
+        run_id = registry.register(show_config(config))
+        spec = TaskSpec(config, recognizer, aligners, config.engine.name, model, run_id)
+        return _Run(tables, registry, manifest, plan, spec).execute()
 
 
-def _spec(config: Config) -> TaskSpec:
-    recognizer, aligners = recognizer_spec(config), aligner_specs(config)
-    now = datetime.datetime.now(datetime.UTC)
-    run_id = f"{now:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:6]}"
-    return TaskSpec(
-        config, recognizer, aligners, config.engine.name, str(recognizer.key.get("model", config.engine.name)), run_id
-    )
+@contextmanager
+def _opened(spark: SparkSession, path: str, config: Config) -> Iterator[Manifest]:
+    manifest = read_manifest(spark, path, config)
+    try:
+        yield manifest
+    finally:
+        manifest.close()
 
 
 class _Run:
-    def __init__(
-        self, spark: SparkSession, config: Config, manifest: DataFrame, tables: Tables, spec: TaskSpec, part_ms: int
-    ) -> None:
-        self.spark, self.config, self.manifest, self.tables, self.spec, self.part_ms = (
-            spark,
-            config,
-            manifest,
-            tables,
-            spec,
-            part_ms,
-        )
-        self.started_at, self.started = datetime.datetime.now(datetime.UTC), time.monotonic()
+    def __init__(self, tables: Tables, registry: Registry, manifest: Manifest, plan: Plan, spec: TaskSpec) -> None:
+        config, spark = spec.config, tables.spark
+        self.tables, self.registry, self.plan, self.spec = tables, registry, plan, spec
+        self.claims = Claims(tables, registry)
         self.reports = spark.sparkContext.accumulator(TaskReport(), TaskReports())
-        self.skipped = 0
-        self.crashed = 0
+        self.sizes = Sizes(config.run, spark.sparkContext.defaultParallelism)
+        self.waves = Waves(tables, manifest, plan, spec, self.claims, self.sizes, Crashes(), self.reports)
+        # A session of its own: what a merge is to be marked with, Delta takes from the session.
+        self.published = Tables(own_session(spark), tables.root)
+        writer = Writer(spec.run_id, "publisher")
+        self.publisher = Publisher(self.published, config.segments, spec.run_id, writer.ticket, self.claims.confirm)
+        self.part_ms = int(config.packing.part_minutes * 60_000)
+        self.queue = plan.queue(self.part_ms)
+        self.open: dict[str, tuple[Unit, Progress]] = {}
+        self.left: dict[str, tuple[Unit, str]] = {}
+        self.skipped, self.wave_count = plan.skipped, 0
+        self.started = time.monotonic()
 
-    def execute(self, plan: Plan) -> RunSummary:
-        self.skipped = plan.skipped + len(plan.to_publish)
-        recordings, estimated_ms = (
-            len({unit.audio_id for unit in plan.todo}),
-            sum(unit.estimated_ms for unit in plan.todo),
-        )
+    def execute(self) -> RunSummary:
+        config = self.spec.config
         try:
-            publish(self.tables, plan.to_publish, self.config)
-            with ProgressDisplay(recordings, estimated_ms, lambda: self.reports.value, self.config.run.progress_s):
-                self._waves(plan.todo)
+            with ProgressDisplay(
+                self.plan.table.num_rows, self.plan.estimated_ms, lambda: self.reports.value, config.run.progress_s
+            ):
+                self._do_waves()
+                while self._take_up_left():
+                    self._do_waves()
         except BaseException as error:
-            self._write_run(error)
+            self._end(error)
             raise
-        return self._write_run(None)
+        return self._end(None)
 
-    def _waves(self, todo: list[Unit]) -> None:
+    def _do_waves(self) -> None:
         """Each wave is one commit to chunks. The next one starts while the last one's stragglers finish; publishing is
         done here, one at a time."""
-        running: dict[Future[None], list[Unit]] = {}
-        with ThreadPoolExecutor(self.config.run.waves_at_once, thread_name_prefix="wave") as pool:
-            while todo or running:
-                while todo and len(running) < self.config.run.waves_at_once:
-                    wave, todo = take_wave(todo, int(self.config.run.wave_audio_hours * 3.6e6))
-                    running[pool.submit(self._recognize, wave)] = wave
+        lanes = list(range(self.spec.config.run.waves_at_once))
+        running: dict[Future[Wave], tuple[list[Unit], int]] = {}
+        with ThreadPoolExecutor(len(lanes), thread_name_prefix="wave") as pool:
+            while self.queue or running:
+                while self.queue and lanes:
+                    units, lane = self.queue.take(self.sizes.wave_ms), lanes.pop()
+                    do = inheritable_thread_target(self.tables.spark)(self.waves.do)
+                    running[pool.submit(do, units, self.wave_count, lane)] = (units, lane)
+                    self.wave_count += 1
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
-                    wave = running.pop(future)
-                    future.result()
-                    unfinished = {unit.audio_id for units in [todo, *running.values()] for unit in units}
-                    todo = self._after(wave, unfinished) + todo
+                    units, lane = running.pop(future)
+                    lanes.append(lane)
+                    self._after(units, future.result())
+                    self.sizes.speed = self.reports.value.audio_s_a_slot_s or self.sizes.speed
 
-    def _recognize(self, wave: list[Unit]) -> None:
-        """Commits a wave to chunks. A recording that kills its Python worker at every try is found by halving the wave,
-        and becomes a failure row."""
-        try:
-            self.tables.append(CHUNKS, self._recognized(wave))
-        except (PySparkException, Py4JError) as error:
-            if _WORKER_DIED not in str(error) or (len(wave) == 1 and self.crashed >= _MAX_CRASHED):
-                raise
-            if len(wave) == 1:
-                self.crashed += 1
-                self.tables.append(CHUNKS, self._quarantined(wave[0]))
-                return
-        else:
+    def _after(self, asked: list[Unit], wave: Wave) -> None:
+        """Notes what a wave has done, publishes what is complete, and puts back the parts that are to follow."""
+        self.skipped += len(wave.taken.done)
+        for unit in asked:
+            if unit.audio_id in wave.taken.left:
+                self.left[unit.audio_id] = unit, wave.taken.left[unit.audio_id]
+            elif unit.audio_id in wave.resumed:
+                self.open[unit.audio_id] = unit, wave.resumed[unit.audio_id]
+                self.skipped += wave.resumed[unit.audio_id].complete
+            elif unit.audio_id in wave.taken.held:
+                self.open[unit.audio_id] = unit, Progress(planned={unit.part_index})
+        touched = {unit.audio_id for unit in (*asked, *wave.units)} & self.open.keys()
+        for closing in wave.closings:
+            _, progress = self.open[closing.audio_id]
+            progress.waves.add(wave.index)
+            progress.close(closing)
+        complete = [self.open[audio_id] for audio_id in sorted(touched) if self.open[audio_id][1].complete]
+        self._publish(complete)
+        for audio_id in touched & self.open.keys():
+            unit, progress = self.open[audio_id]
+            self.queue.put_back(progress.units(unit, self.part_ms))
+
+    def _publish(self, complete: list[tuple[Unit, Progress]]) -> None:
+        if not complete:
             return
-        half = len(wave) // 2
-        self._recognize(wave[:half])
-        self._recognize(wave[half:])
+        self.registry.confirm()
+        audio_ids = [unit.audio_id for unit, _ in complete]
+        self.publisher.publish(self._takes(complete), self._chunks(complete))
+        self.claims.release(audio_ids)
+        for audio_id in audio_ids:
+            del self.open[audio_id]
 
-    def _recognized(self, wave: list[Unit]) -> DataFrame:
-        slots = self.spark.sparkContext.defaultParallelism
-        tasks = balance(wave, task_count(wave, int(self.config.run.task_audio_minutes * 60_000), slots))
-        rows = work_of(self.spark, self.manifest, tasks)
-        return rows.mapInArrow(_task(self.spec, self.reports), from_arrow_schema(CHUNKS.arrow))
+    def _takes(self, complete: list[tuple[Unit, Progress]]) -> pa.Table:
+        planned = self.plan.table.select(["audio_id", "run_key", "replaces", "shown_key"])
+        rows = planned.take(pa.array([unit.row for unit, _ in complete], pa.int64())).to_pylist()
+        for row, (_, progress) in zip(rows, complete, strict=True):
+            row |= {"run_ids": [self.spec.run_id, *progress.begun], "begun": progress.begun}
+            row["made_again"] = row.pop("shown_key") == row["run_key"]
+        return pa.Table.from_pylist(rows, TAKES)
 
-    def _quarantined(self, unit: Unit) -> DataFrame:
-        (work,) = works_of(work_of(self.spark, self.manifest, [[unit]]).toArrow().to_batches())
-        advice = "convert it to WAV or take it out, then try --reprocess failed"
-        error = RecordingError("decode", "crash", f"{work.name} kills the process that reads it; {advice}")
-        row = failed_row(work, error, self.spec)
-        return self.spark.createDataFrame(pa.Table.from_batches([to_batch([row], CHUNKS.arrow)]))
+    def _chunks(self, complete: list[tuple[Unit, Progress]]) -> DataFrame:
+        """The rows of chunks of these recordings, and of others that lie in the same files."""
+        waves = sorted({wave for _, progress in complete for wave in progress.waves})
+        mine = f"run_id = {literal(self.spec.run_id)} AND wave_index IN ({', '.join(map(str, waves)) or 'NULL'})"
+        begun = any_of("run_id", {run_id for _, progress in complete for run_id in progress.begun})
+        return self.published.read(CHUNKS).where(f"({mine}) OR {begun}")
 
-    def _after(self, wave: list[Unit], unfinished: set[str]) -> list[Unit]:
-        """Publishes what a wave has completed; returns the parts of very long recordings that are to follow.
+    def _take_up_left(self) -> bool:
+        """Waits until each run that holds recordings of ours has given a sign of life, or is over: then its recordings
+        are put back into the queue. True if there are any."""
+        living = self.registry.living()
+        first = {run_id: living.get(run_id) for _, run_id in self.left.values()}
+        while True:
+            over = {run_id for run_id in first if run_id not in living}
+            if over:
+                self.queue.put_back([unit for unit, run_id in self.left.values() if run_id in over])
+                self.left = {audio_id: one for audio_id, one in self.left.items() if one[1] not in over}
+                return True
+            if all(living[run_id] != seen for run_id, seen in first.items()):
+                return False
+            time.sleep(min(_LOOK_S, self.registry.sign_s / 2))
+            self.registry.confirm()
+            living = self.registry.living()
 
-        `unfinished` are recordings of which other parts are still planned: they are looked at again after those.
-        """
-        units = list({unit.audio_id: unit for unit in wave if unit.audio_id not in unfinished}.values())
-        progress = read_progress(self.tables, units)
-        done: list[Take] = [(unit.audio_id, unit.run_key) for unit in units if progress[unit.audio_id].complete]
-        publish(self.tables, done, self.config, fresh=True)
-        return [following for unit in units for following in next_units(unit, progress[unit.audio_id], self.part_ms)]
-
-    def _write_run(self, error: BaseException | None) -> RunSummary:
-        report, wall_s = self.reports.value, time.monotonic() - self.started
-        made = self.tables.read(RECORDINGS).where(f"run_id = '{self.spec.run_id}'")
-        totals = made.selectExpr(
-            "count(*) n", "count_if(status = 'failed') failed", "sum(duration_ms) audio_ms", "sum(speech_ms) speech_ms"
-        ).first()
-        assert totals is not None
-        audio_s = (totals.audio_ms or 0) / 1000
-        row = {
-            "run_id": self.spec.run_id,
-            "status": "ok" if error is None else "failed",
-            "error": None if error is None else f"{type(error).__name__}: {error}"[:4000],
-            "started_at": self.started_at,
-            "ended_at": datetime.datetime.now(datetime.UTC),
-            "wall_seconds": wall_s,
-            "recordings": totals.n,
-            "failed": totals.failed,
-            "audio_hours": audio_s / 3600,
-            "speech_hours": (totals.speech_ms or 0) / 3.6e6,
-            "times_real_time": audio_s / wall_s,
-            "stage_seconds": sorted(report.seconds.items()),
-            "batches": report.batches,
-            "batch_fill": report.batch_audio_s / report.padded_audio_s if report.padded_audio_s else None,
-            "second_tries": report.second_tries,
-            "retries": report.retries,
-            "versions": sorted(_versions().items()),
-            "config": show_config(self.config),
-        }
-        self.tables.append(RUNS, self.spark.createDataFrame(pa.Table.from_batches([to_batch([row], RUNS.arrow)])))
-        return RunSummary(self.spec.run_id, totals.n, totals.failed, self.skipped, audio_s, wall_s)
-
-
-def _task(spec: TaskSpec, reports: Any) -> Any:
-    """The function that runs in the Python workers. It must not hold the session."""
-
-    def run(rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from pyspark import TaskContext
-
-        context = TaskContext.get()
-
-        def add(report: TaskReport) -> None:
-            report.retries = int(context is not None and context.attemptNumber() > 0)
-            reports.add(report)
-
-        return recognize_partition(rows, spec, add)
-
-    return run
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    def _end(self, error: BaseException | None) -> RunSummary:
+        wall_s = time.monotonic() - self.started
+        values = run_figures(self.tables.read(RECORDINGS), self.spec.run_id, self.reports.value, wall_s, error)
+        if not isinstance(error, LostClaims):
+            self.registry.end(values)
+        left = Counter(run_id for _, run_id in self.left.values())
+        counts = values["recordings"], values["failed"], self.skipped
+        return RunSummary(self.spec.run_id, *counts, values["audio_hours"] * 3600, wall_s, dict(left))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
+from pyspark.storagelevel import StorageLevel
 
 from schemas.config import AUTO_PER_CHUNK, Config
 from transforms.errors import ManifestError
@@ -26,16 +27,48 @@ _COLUMNS: dict[str, tuple[tuple[type[T.DataType], ...], str]] = {
     "end_ms": (_INTEGERS, "bigint"),
     "size_bytes": (_INTEGERS, "bigint"),
     "modified_at": ((T.TimestampType, T.TimestampNTZType), "timestamp"),
+    "etag": ((T.StringType,), "string"),
 }
 """The columns that mean something to the job: accepted types, and the name of the wanted one. All others become
 metadata."""
 _SHOWN = 5
 
 
-def read_manifest(spark: SparkSession, path: str, config: Config) -> DataFrame:
-    """The manifest at `path` (Parquet), checked, one row a recording: audio_id, uri, content, language,
-    language_source, context, channels, start_ms, end_ms, size_bytes, metadata, source_key. `config` gives language,
+@dataclass(frozen=True)
+class Manifest:
+    """`rows`, kept by Spark until `close`: one a recording, with the columns of ROWS, in no order. `contents`: audio_id
+    and content of the recordings that the manifest brought as bytes; None without any."""
+
+    rows: DataFrame
+    contents: DataFrame | None
+    count: int
+
+    def close(self) -> None:
+        self.rows.unpersist()
+
+
+ROWS = [
+    "audio_id",
+    "uri",
+    "language",
+    "language_source",
+    "context",
+    "channels",
+    "start_ms",
+    "end_ms",
+    "size_bytes",
+    "metadata",
+    "source_key",
+    "earlier_source_key",
+]
+
+
+def read_manifest(spark: SparkSession, path: str, config: Config) -> Manifest:
+    """The manifest at `path` (Parquet), checked; read once but for the recordings' bytes. `config` gives language,
     context and channels where the manifest has none.
+
+    `source_key` is a hash of what the manifest says of the source; `earlier_source_key` of the same as it was taken
+    before addresses of recordings with an audio_id of their own stopped counting.
 
     Raises ManifestError, before any recording is opened, for a missing or mistyped column, a doubled audio_id, or an
     impossible value.
@@ -47,27 +80,26 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> DataFrame:
         return F.col(name) if name in have else F.lit(None)
 
     start_ms, end_ms = F.coalesce(column("start_ms").cast("bigint"), F.lit(0)), column("end_ms").cast("bigint")
-    where = F.coalesce(column("uri"), F.sha2(column("content").cast("binary"), 256))
+    digest = F.sha2(column("content").cast("binary"), 256)
+    address = F.coalesce(digest, column("uri").cast("string"))
+    own_id = column("audio_id").cast("string")
     cut = F.when(
         (start_ms > 0) | end_ms.isNotNull(),
         F.concat_ws(",", F.lit("#t"), start_ms, F.coalesce(end_ms.cast("string"), F.lit(""))),
     ).otherwise("")
+    audio_id = F.coalesce(own_id, F.substring(F.sha2(F.concat(F.coalesce(column("uri"), digest), cut), 256), 1, 32))
     language = F.coalesce(column("language").cast("string"), F.lit(config.language).cast("string"))
     # Only what the manifest itself says: defaults are the configuration's, and the time zone is the session's.
     source = [column(name).cast("string").alias(name) for name in ("language", "context", "channels")]
-    source += [
-        start_ms.alias("start_ms"),
-        end_ms.alias("end_ms"),
-        column("size_bytes").cast("bigint").alias("size_bytes"),
-    ]
+    source += [start_ms.alias("start_ms"), end_ms.alias("end_ms")]
+    source += [column("size_bytes").cast("bigint").alias("size_bytes")]
     source += [_instant(raw, column("modified_at")).alias("modified_at")]
-    source += [F.coalesce(F.sha2(column("content").cast("binary"), 256), column("uri").cast("string")).alias("where")]
+    # A signed address changes with every manifest: with an id of its own, a recording is known by that.
+    where = F.coalesce(digest, F.when(own_id.isNull(), column("uri").cast("string")))
+    etag = column("etag").cast("string").alias("etag")
     rows = raw.select(
-        F.coalesce(column("audio_id").cast("string"), F.substring(F.sha2(F.concat(where, cut), 256), 1, 32)).alias(
-            "audio_id"
-        ),
+        audio_id.alias("audio_id"),
         column("uri").cast("string").alias("uri"),
-        column("content").cast("binary").alias("content"),
         language.alias("language"),
         F.when(language != AUTO_PER_CHUNK, "given").alias("language_source"),
         F.coalesce(column("context").cast("string"), F.lit(config.context).cast("string")).alias("context"),
@@ -76,10 +108,24 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> DataFrame:
         end_ms.alias("end_ms"),
         column("size_bytes").cast("bigint").alias("size_bytes"),
         _metadata(raw, [name for name in raw.columns if name not in _COLUMNS]).alias("metadata"),
-        F.substring(F.sha2(F.to_json(F.struct(*source)), 256), 1, 32).alias("source_key"),
-    )
-    _check_rows(rows)
-    return rows
+        _hash_of([*source, where.alias("where"), etag]).alias("source_key"),
+        _hash_of([*source, address.alias("where")]).alias("earlier_source_key"),
+        address.isNotNull().alias("has_address"),
+    ).persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        count = _check_rows(rows)
+    except BaseException:
+        rows.unpersist()
+        raise
+    contents = None
+    if "content" in have:
+        contents = raw.select(audio_id.alias("audio_id"), column("content").cast("binary").alias("content"))
+    return Manifest(rows, contents, count)
+
+
+def _hash_of(values: Sequence[Column]) -> Column:
+    """Nulls leave no trace in it."""
+    return F.substring(F.sha2(F.to_json(F.struct(*values)), 256), 1, 32)
 
 
 def _instant(raw: DataFrame, modified_at: Column) -> Column:
@@ -89,11 +135,6 @@ def _instant(raw: DataFrame, modified_at: Column) -> Column:
     ):
         return modified_at.cast("string")
     return F.unix_micros(modified_at.cast("timestamp"))
-
-
-def run_key_of(config_key: str, source_key: str) -> str:
-    """The hash that marks all rows of one recording made in one way."""
-    return hashlib.sha256(f"{config_key}/{source_key}".encode()).hexdigest()[:32]
 
 
 def _metadata(raw: DataFrame, names: Sequence[str]) -> Column:
@@ -137,10 +178,11 @@ def _usable_columns(raw: DataFrame) -> set[str]:
     return set(found)
 
 
-def _check_rows(rows: DataFrame) -> None:
+def _check_rows(rows: DataFrame) -> int:
+    """The number of rows. Raises ManifestError for the first thing that is wrong with any."""
     shown = ["audio_id", "uri", "channels", "start_ms", "end_ms"]
     checks = [
-        (F.col("uri").isNull() & F.col("content").isNull(), "column uri is null in rows without content"),
+        (~F.col("has_address"), "column uri is null in rows without content"),
         (~F.col("channels").isin("mix", "split"), "column channels must be 'mix' or 'split'"),
         (F.col("start_ms") < 0, "column start_ms is negative"),
         (F.col("end_ms") <= F.col("start_ms"), "column end_ms is not after start_ms"),
@@ -148,17 +190,23 @@ def _check_rows(rows: DataFrame) -> None:
     numbered = rows.select(
         *shown, F.coalesce(*[F.when(wrong, F.lit(index)) for index, (wrong, _) in enumerate(checks)]).alias("check")
     )
-    for row in numbered.where("check is not null").orderBy("check").limit(1).collect():
-        offending = numbered.where(F.col("check") == row.check).drop("check").limit(_SHOWN).collect()
-        raise ManifestError(f"{checks[row.check][1]}; first rows: {[r.asDict() for r in offending]}")
-    doubled = (
-        rows.groupBy("audio_id")
-        .agg(F.count("*").alias("rows"), F.slice(F.collect_list("uri"), 1, 3).alias("uris"))
-        .where("rows > 1")
+    per_id = numbered.groupBy("audio_id").agg(F.count("*").alias("rows"), F.min("check").alias("check"))
+    totals = per_id.agg(F.sum("rows").alias("rows"), F.min("check").alias("check"), F.max("rows").alias("most")).first()
+    assert totals is not None
+    if totals["check"] is not None:
+        offending = numbered.where(F.col("check") == totals["check"]).drop("check").limit(_SHOWN).collect()
+        raise ManifestError(f"{checks[totals['check']][1]}; first rows: {[row.asDict() for row in offending]}")
+    if (totals["most"] or 0) > 1:
+        raise _doubled(rows)
+    return int(totals["rows"] or 0)
+
+
+def _doubled(rows: DataFrame) -> ManifestError:
+    several = rows.groupBy("audio_id").agg(
+        F.count("*").alias("rows"), F.slice(F.collect_list("uri"), 1, 3).alias("uris")
     )
-    if found := doubled.orderBy("audio_id").limit(_SHOWN).collect():
-        listed = "; ".join(f"{row.audio_id} in {row.rows} rows ({', '.join(map(str, row.uris))})" for row in found)
-        raise ManifestError(
-            f"column audio_id is not unique: {listed}; "
-            "each recording needs an id of its own (by default a hash of its uri)"
-        )
+    found = several.where("rows > 1").orderBy("audio_id").limit(_SHOWN).collect()
+    listed = "; ".join(f"{row.audio_id} in {row.rows} rows ({', '.join(map(str, row.uris))})" for row in found)
+    return ManifestError(
+        f"column audio_id is not unique: {listed}; each recording needs an id of its own (by default a hash of its uri)"
+    )

@@ -1,24 +1,26 @@
-"""Manifest, recordings and chunks → what is still to do, cut into waves and balanced over tasks."""
+"""Manifest and recordings → what is still to do, as one table on the driver, and from it wave after wave."""
 
 from __future__ import annotations
 
 import hashlib
-import heapq
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+from numpy.typing import NDArray
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from schemas.config import CUT_WINDOW_S, Config
-from schemas.tables import CHUNKS, FAILURES, RECORDINGS
+from schemas.config import Config
+from schemas.tables import FAILURES, RECORDINGS
 from transforms.engines import AlignerSpec, EngineSpec
-from transforms.lake.tables import Tables, Take
-from transforms.run.manifest import run_key_of
+from transforms.lake.tables import Tables
+from transforms.recognition.task import WORK
+from transforms.run.manifest import Manifest
+from transforms.run.units import Unit
 
 Reprocess = Literal["no", "changed", "failed", "all"]
 """What to do again although it was done: what another configuration made, what failed for good, or everything."""
@@ -26,91 +28,18 @@ Reprocess = Literal["no", "changed", "failed", "all"]
 PIPELINE_VERSION = 1
 """Part of run_key: to be raised when a change of this code changes texts or times."""
 
-WORK = pa.schema(
-    [
-        ("audio_id", pa.string()),
-        ("run_key", pa.string()),
-        ("source_key", pa.string()),
-        ("uri", pa.string()),
-        ("content", pa.binary()),
-        ("language", pa.string()),
-        ("language_source", pa.string()),
-        ("context", pa.string()),
-        ("channels", pa.string()),
-        ("start_ms", pa.int64()),
-        ("end_ms", pa.int64()),
-        ("metadata", pa.map_(pa.string(), pa.string())),
-        ("part_index", pa.int32()),
-    ]
-)
-"""A row of work as the task gets it: the fields of front.Work, in order."""
-
 _BYTES_PER_S = {
-    ".wav": 32_000,
-    ".flac": 16_000,
-    ".aif": 64_000,
-    ".aiff": 64_000,
-    ".opus": 4_000,
-    ".mp4": 100_000,
-    ".mov": 200_000,
-    ".mkv": 100_000,
+    32_000: (".wav",),
+    16_000: (".flac",),
+    64_000: (".aif", ".aiff"),
+    4_000: (".opus",),
+    100_000: (".mp4", ".mkv"),
+    200_000: (".mov",),
 }
 _OTHER_BYTES_PER_S = 12_000
 _UNKNOWN_MS = 60_000
 """Guesses for balancing alone, before anything was decoded: usual rates of speech recordings."""
-_MAX_PARTS_AHEAD = 64
-"""A header may claim any length; this many parts are planned beyond those known to exist."""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One part of one recording to do. `language` was detected in an earlier part. What runs up to `newer_than` made of
-    it does not count."""
-
-    audio_id: str
-    run_key: str
-    source_key: str
-    part_index: int
-    estimated_ms: int
-    language: str | None = None
-    newer_than: str = ""
-
-
-@dataclass
-class Plan:
-    """`todo`: longest first. `to_publish`: recordings that an earlier run recognized but did not publish. `skipped`:
-    done already."""
-
-    todo: list[Unit]
-    to_publish: list[Take]
-    skipped: int
-
-
-@dataclass
-class Progress:
-    """The closed parts of one take: whether each goes on, what the header claims, and the language found."""
-
-    continues: dict[int, bool] = field(default_factory=dict)
-    header_ms: int | None = None
-    language: str | None = None
-
-    @property
-    def complete(self) -> bool:
-        """True once an unbroken chain of parts ends in one that does not go on."""
-        part = 0
-        while self.continues.get(part):
-            part += 1
-        return part in self.continues
-
-    def parts_to_do(self, part_ms: int) -> list[int]:
-        """The first part alone, then, once that goes on, all that the header promises; always at least the next one."""
-        if self.complete:
-            return []
-        reached = next(part for part in range(len(self.continues) + 1) if part not in self.continues)
-        # A part exists if the window for its cut is filled: see audio/parts.py.
-        promised = 1 + max(0, (self.header_ms or 0) - CUT_WINDOW_S * 1000) // part_ms if self.continues else 1
-        last = max(reached + 1, min(promised, reached + _MAX_PARTS_AHEAD))
-        return [part for part in range(reached, last) if part not in self.continues]
+_PLANNED = [name for name in WORK.names if name not in ("content", "part_index")]
 
 
 def config_key(config: Config, recognizer: EngineSpec, aligners: Sequence[tuple[str, AlignerSpec | None]]) -> str:
@@ -128,143 +57,123 @@ def config_key(config: Config, recognizer: EngineSpec, aligners: Sequence[tuple[
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def make_plan(manifest: DataFrame, tables: Tables, key: str, part_ms: int, reprocess: Reprocess) -> Plan:
+@dataclass
+class Plan:
+    """What is pending: `table` has a row a recording, the longest first, with the columns of WORK that a recording has,
+    estimated_ms, and of what recordings shows of it take_id (as `replaces`) and run_key (as `shown_key`). `skipped`
+    recordings are done already."""
+
+    table: pa.Table
+    skipped: int
+
+    @property
+    def estimated_ms(self) -> int:
+        return int(self.lengths_ms.sum())
+
+    @property
+    def lengths_ms(self) -> NDArray[np.int64]:
+        """By row."""
+        return np.asarray(self.table["estimated_ms"].to_numpy(), dtype=np.int64)
+
+    def queue(self, part_ms: int) -> Queue:
+        return Queue(self, part_ms)
+
+
+class Queue:
+    """The units still to do. Those that are put back, as the later parts of long recordings, go first."""
+
+    def __init__(self, plan: Plan, part_ms: int) -> None:
+        self._plan, self._first = plan, 0
+        self._lengths_ms = np.minimum(plan.lengths_ms, part_ms)
+        self._ends_ms = np.cumsum(self._lengths_ms)
+        self._back: list[Unit] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._back) or self._first < len(self._lengths_ms)
+
+    def put_back(self, units: Sequence[Unit]) -> None:
+        self._back += units
+
+    def take(self, wave_ms: int) -> list[Unit]:
+        """The next units that make up `wave_ms` together; at least one."""
+        wave: list[Unit] = []
+        while self._back and (not wave or wave_ms >= self._back[0].estimated_ms):
+            wave.append(self._back.pop(0))
+            wave_ms -= wave[-1].estimated_ms
+        if self._back:
+            return wave
+        begins_ms = int(self._ends_ms[self._first - 1]) if self._first else 0
+        last = int(np.searchsorted(self._ends_ms, begins_ms + max(0, wave_ms), side="right"))
+        last = max(last, self._first if wave else min(self._first + 1, len(self._ends_ms)))
+        ids = self._plan.table["audio_id"].slice(self._first, last - self._first).to_pylist()
+        lengths = self._lengths_ms[self._first : last].tolist()
+        rows = range(self._first, last)
+        self._first = last
+        return wave + [Unit(*one[:2], 0, one[2]) for one in zip(ids, rows, lengths, strict=True)]
+
+
+def make_plan(manifest: Manifest, tables: Tables, key: str, reprocess: Reprocess) -> Plan:
     """What is pending for the configuration `key`: new, changed at the source, failed in a way that may pass, or asked
-    for.
-
-    Only ids and lengths come to the driver. The engine is not asked again for parts that are committed in chunks.
-    """
-    wanted, skipped = [], 0
-    for row in _with_state(manifest, tables).toLocalIterator(prefetchPartitions=True):
-        if _is_pending(row, run_key_of(key, row.source_key), reprocess):
-            wanted.append(row)
-        else:
-            skipped += 1
-    units = [_first_unit(row, run_key_of(key, row.source_key)) for row in wanted]
-    progress = read_progress(tables, units)
-    plan = Plan([], [], skipped)
-    for unit in units:
-        state = progress[unit.audio_id]
-        if state.complete:
-            plan.to_publish.append((unit.audio_id, unit.run_key))
-        plan.todo += next_units(unit, state, part_ms)
-    plan.todo.sort(key=lambda unit: (-unit.estimated_ms, unit.audio_id, unit.part_index))
-    return plan
-
-
-def next_units(unit: Unit, state: Progress, part_ms: int) -> list[Unit]:
-    """The parts of `unit`'s recording to do next."""
-    length_ms = unit.estimated_ms if not state.continues else part_ms
-    return [
-        replace(unit, part_index=part, language=state.language, estimated_ms=min(length_ms, part_ms))
-        for part in state.parts_to_do(part_ms)
-    ]
-
-
-def _with_state(manifest: DataFrame, tables: Tables) -> DataFrame:
+    for. Reads of the lake only who is there, not what was said."""
     done = tables.read(RECORDINGS).select(
-        "audio_id", "status", "run_key", "run_id", F.col("source_key").alias("done_source_key")
+        "audio_id",
+        "status",
+        F.col("run_key").alias("shown_key"),
+        F.col("take_id").alias("replaces"),
+        F.col("source_key").alias("done_source_key"),
     )
     failures = tables.read(FAILURES).groupBy("audio_id").agg(F.max("transient").alias("may_pass"))
-    rows = manifest.select("audio_id", "uri", "size_bytes", "start_ms", "end_ms", "source_key")
-    return rows.join(done, "audio_id", "left").join(failures, "audio_id", "left")
-
-
-def _is_pending(row: Any, run_key: str, reprocess: Reprocess) -> bool:
-    if row.status is None or row.done_source_key != row.source_key or row.may_pass or reprocess == "all":
-        return True
-    # One that is read but for a chunk has a failure, too: may_pass is false then, and null without any.
-    failed = row.status == "failed" or row.may_pass is not None
-    return (reprocess == "failed" and failed) or (reprocess == "changed" and row.run_key != run_key)
-
-
-def _first_unit(row: Any, run_key: str) -> Unit:
-    estimated_ms = _estimated_ms(row.uri, row.size_bytes, row.start_ms, row.end_ms)
-    # What a recording shows now is no progress on doing it again in the same way.
-    return Unit(
-        row.audio_id, run_key, row.source_key, 0, estimated_ms, newer_than=row.run_id if row.run_key == run_key else ""
-    )
-
-
-def read_progress(tables: Tables, units: Sequence[Unit]) -> dict[str, Progress]:
-    """By audio_id, the closed parts of each unit's recording under its run_key."""
-    newer_than = {unit.audio_id: unit.newer_than for unit in units}
-    found = {audio_id: Progress() for audio_id in newer_than}
-    if not found:
-        return found
-    run_keys = {unit.audio_id: unit.run_key for unit in units}
-    ids = pa.table(
-        {"audio_id": pa.array(list(run_keys), pa.string()), "run_key": pa.array(list(run_keys.values()), pa.string())}
-    )
-    closings = (
-        tables.read(CHUNKS)
-        .where("closing is not null")
-        .select("audio_id", "run_key", "run_id", "part_index", "closing.*")
-    )
-    rows = closings.join(F.broadcast(tables.spark.createDataFrame(ids)), ["audio_id", "run_key"], "left_semi")
-    for row in (
-        rows.select("audio_id", "run_id", "part_index", "continues", "header_duration_ms", "language")
-        .orderBy("run_id")
-        .collect()
-    ):
-        if row.run_id > newer_than[row.audio_id]:
-            state = found[row.audio_id]
-            state.continues[row.part_index] = row.continues
-            if row.part_index == 0:
-                state.header_ms, state.language = row.header_duration_ms, row.language
-    return found
-
-
-def _estimated_ms(uri: str | None, size_bytes: int | None, start_ms: int, end_ms: int | None) -> int:
-    if end_ms is not None:
-        return end_ms - start_ms
-    if size_bytes is None:
-        return _UNKNOWN_MS
-    suffix = Path(uri or "").suffix.lower()
-    return max(1, size_bytes * 1000 // _BYTES_PER_S.get(suffix, _OTHER_BYTES_PER_S) - start_ms)
-
-
-def take_wave(todo: list[Unit], wave_ms: int) -> tuple[list[Unit], list[Unit]]:
-    """The first units that make up `wave_ms` together (at least one), and the rest."""
-    total = 0
-    for count, unit in enumerate(todo):
-        if count and total + unit.estimated_ms > wave_ms:
-            return todo[:count], todo[count:]
-        total += unit.estimated_ms
-    return todo, []
-
-
-def balance(units: Sequence[Unit], tasks: int) -> list[list[Unit]]:
-    """At most `tasks` lists of about equal length in ms: each unit, longest first, goes to the list that is shortest so
-    far."""
-    lists: list[list[Unit]] = [[] for _ in range(min(tasks, len(units)))]
-    heap = [(0, index) for index in range(len(lists))]
-    for unit in sorted(units, key=lambda unit: (-unit.estimated_ms, unit.audio_id, unit.part_index)):
-        total_ms, index = heapq.heappop(heap)
-        lists[index].append(unit)
-        heapq.heappush(heap, (total_ms + max(1, unit.estimated_ms), index))
-    return lists
-
-
-def task_count(units: Iterable[Unit], task_ms: int, slots: int) -> int:
-    """Tasks of about `task_ms`; with less work than that, one a slot."""
-    return max(slots, -(-sum(unit.estimated_ms for unit in units) // task_ms))
-
-
-def work_of(spark: SparkSession, manifest: DataFrame, tasks: Sequence[Sequence[Unit]]) -> DataFrame:
-    """The rows of WORK for the tasks, each in its own partition, in order."""
-    placed = [(unit, task, position) for task, units in enumerate(tasks) for position, unit in enumerate(units)]
-    columns = {
-        "audio_id": pa.array([unit.audio_id for unit, _, _ in placed], pa.string()),
-        "run_key": pa.array([unit.run_key for unit, _, _ in placed], pa.string()),
-        "part_index": pa.array([unit.part_index for unit, _, _ in placed], pa.int32()),
-        "detected": pa.array([unit.language for unit, _, _ in placed], pa.string()),
-        "task": pa.array([task for _, task, _ in placed], pa.int32()),
-        "position": pa.array([position for _, _, position in placed], pa.int32()),
-    }
-    rows = manifest.join(F.broadcast(spark.createDataFrame(pa.table(columns))), "audio_id")
+    rows = manifest.rows.join(done, "audio_id", "left").join(failures, "audio_id", "left")
+    same = F.col("done_source_key").isin(F.col("source_key"), F.col("earlier_source_key"))
+    rows = rows.withColumn("same_source", F.coalesce(same, F.lit(False)))
     rows = rows.withColumn(
-        "language_source", F.coalesce("language_source", F.when(F.col("detected").isNotNull(), "detected"))
+        "source_key", F.when(F.col("same_source"), F.col("done_source_key")).otherwise(F.col("source_key"))
     )
-    rows = rows.withColumn("language", F.coalesce("language", "detected"))
-    return rows.repartitionById(len(tasks), "task").sortWithinPartitions("position").select(WORK.names)
+    run_key = F.substring(F.sha2(F.concat(F.lit(f"{key}/"), "source_key"), 256), 1, 32)
+    rows = rows.withColumn("run_key", run_key).withColumn("estimated_ms", _estimated_ms())
+    pending = rows.where(_is_pending(reprocess)).select(*_PLANNED, "estimated_ms", "replaces", "shown_key")
+    table = pending.orderBy(F.desc("estimated_ms"), "audio_id").toArrow()
+    return Plan(table, manifest.count - table.num_rows)
+
+
+def _is_pending(reprocess: Reprocess) -> Column:
+    new = F.col("status").isNull() | ~F.col("same_source") | F.coalesce("may_pass", F.lit(False))
+    # One that is read but for a chunk has a failure, too: may_pass is false then, and null without any.
+    failed = (F.col("status") == "failed") | F.col("may_pass").isNotNull()
+    asked = {
+        "no": F.lit(False),
+        "changed": F.col("run_key") != F.col("shown_key"),
+        "failed": failed,
+        "all": F.lit(True),
+    }
+    return new | asked[reprocess]
+
+
+def _estimated_ms() -> Column:
+    suffix = F.lower(F.regexp_extract("uri", r"(\.\w+)$", 1))
+    rate = F.lit(_OTHER_BYTES_PER_S)
+    for bytes_per_s, suffixes in _BYTES_PER_S.items():
+        rate = F.when(suffix.isin(*suffixes), bytes_per_s).otherwise(rate)
+    by_size = F.greatest(F.lit(1), F.floor(F.col("size_bytes") * 1000 / rate) - F.col("start_ms"))
+    return F.coalesce(F.col("end_ms") - F.col("start_ms"), by_size, F.lit(_UNKNOWN_MS)).cast("bigint")
+
+
+def work_of(tables: Tables, manifest: Manifest, plan: Plan, tasks: Sequence[Sequence[Unit]]) -> DataFrame:
+    """The rows of WORK for the tasks, each in its own partition, in order. The manifest is read again only for the
+    bytes of recordings that it brought."""
+    placed = [(unit, task, position) for task, units in enumerate(tasks) for position, unit in enumerate(units)]
+    rows = plan.table.select(_PLANNED).take(pa.array([unit.row for unit, _, _ in placed], pa.int64()))
+    found = pa.array([unit.language for unit, _, _ in placed], pa.string())
+    rows = rows.append_column("detected", found)
+    rows = rows.append_column("part_index", pa.array([unit.part_index for unit, _, _ in placed], pa.int32()))
+    rows = rows.append_column("task", pa.array([task for _, task, _ in placed], pa.int32()))
+    rows = rows.append_column("position", pa.array([position for _, _, position in placed], pa.int32()))
+    work = tables.frame(rows)
+    detected = F.when(F.col("detected").isNotNull(), "detected")
+    work = work.withColumn("language_source", F.coalesce("language_source", detected))
+    work = work.withColumn("language", F.coalesce("language", "detected"))
+    if manifest.contents is None:
+        work = work.withColumn("content", F.lit(None).cast("binary"))
+    else:
+        work = manifest.contents.join(F.broadcast(work), "audio_id")
+    return work.repartitionById(len(tasks), "task").sortWithinPartitions("position").select(WORK.names)

@@ -20,7 +20,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from schemas.config import ConfigError
 from schemas.tables import PASSAGES, RECORDINGS, SEGMENTS, rows_of, to_batch
 from transforms.lake.session import limit_arrow_batches
-from transforms.lake.tables import Tables, Take
+from transforms.lake.tables import Tables
 from transforms.search.embedder import check_model, embedder
 from transforms.search.phrases import Place
 from transforms.text.words import separator
@@ -32,7 +32,7 @@ _RECORDINGS_AT_ONCE = 1_000
 _PASSAGES_AT_ONCE = 500
 """Enough for full batches also of short recordings."""
 _SEGMENT = ["segment_index", "start_ms", "end_ms", "text", "speaker", "channel"]
-_FOUND = ["audio_id", "run_key", "start_ms", "end_ms", "text", "speaker", "channel"]
+_FOUND = ["audio_id", "take_id", "start_ms", "end_ms", "text", "speaker", "channel"]
 _SCORED = pa.schema([*(PASSAGES.arrow.field(name) for name in _FOUND), ("similarity", pa.float64())])
 
 Row = Mapping[str, Any]
@@ -56,16 +56,16 @@ def embed(tables: Tables, model: str) -> int:
     limit_arrow_batches(tables.spark)
     tables.require()
     tables.create([PASSAGES])
-    shown = tables.read(RECORDINGS).where("status = 'ok'").select("audio_id", "run_key")
-    done = tables.read(PASSAGES).where(F.col("model") == name).select("audio_id", "run_key").distinct()
-    pending = shown.join(done, ["audio_id", "run_key"], "left_anti").orderBy("audio_id").collect()
+    shown = tables.read(RECORDINGS).where("status = 'ok'").select("audio_id", "take_id")
+    done = tables.read(PASSAGES).where(F.col("model") == name).select("audio_id", "take_id").distinct()
+    pending = shown.join(done, ["audio_id", "take_id"], "left_anti").orderBy("audio_id").collect()
     takes = [(row.audio_id, row.run_key) for row in pending]
     if takes:
         embedder(model)  # what is wrong with it is told here, and not by a task
     for first in range(0, len(takes), _RECORDINGS_AT_ONCE):
         some = takes[first : first + _RECORDINGS_AT_ONCE]
-        tables.replace(PASSAGES, _embedded(tables, some, model, name), some)
-    tables.delete_matching(PASSAGES, shown, "t.audio_id = s.audio_id AND t.run_key <> s.run_key")
+        tables.append(PASSAGES, _embedded(tables, some, model, name))
+    tables.delete_matching(PASSAGES, shown, "t.audio_id = s.audio_id AND t.take_id <> s.take_id")
     return len(takes)
 
 
@@ -84,25 +84,27 @@ def nearest(
             f"{tables.root} has no passages by {name}; make them, with no engine, with: "
             f"python -m jobs.embed --tables {tables.root} --model {model}"
         )
-    recordings = tables.read(RECORDINGS).select("audio_id", "run_key", "uri", "language")
+    recordings = tables.read(RECORDINGS).select("audio_id", "take_id", "uri", "language")
     if language is not None:
         recordings = recordings.where(F.col("language") == language)
-    current = by_model.join(recordings, ["audio_id", "run_key"], "left_semi")
+    current = by_model.join(recordings, ["audio_id", "take_id"], "left_semi")
     scored = current.select(*_FOUND, "vector").mapInArrow(
         _scorer(embedder(model).question(question), limit), from_arrow_schema(_SCORED)
     )
     best = scored.orderBy(F.desc("similarity"), "audio_id", "start_ms").limit(limit)
-    rows = best.join(recordings, ["audio_id", "run_key"]).orderBy(F.desc("similarity"), "audio_id", "start_ms")
-    return [Passage(**row) for row in rows.drop("run_key").toArrow().to_pylist()]
+    rows = best.join(recordings, ["audio_id", "take_id"]).orderBy(F.desc("similarity"), "audio_id", "start_ms")
+    return [Passage(**row) for row in rows.drop("take_id").toArrow().to_pylist()]
 
 
 def _by_model(tables: Tables, name: str) -> DataFrame:
     return tables.read(PASSAGES).where(F.col("model") == name)
 
 
-def _embedded(tables: Tables, takes: Sequence[Take], model: str, name: str) -> DataFrame:
-    segments = tables.read(SEGMENTS).join(F.broadcast(tables.listed(takes)), ["audio_id", "run_key"], "left_semi")
-    lists = segments.groupBy("audio_id", "run_key").agg(
+def _embedded(tables: Tables, takes: Sequence[tuple[str, str]], model: str, name: str) -> DataFrame:
+    audio_ids, take_ids = zip(*takes, strict=True)
+    listed = tables.frame(pa.table({"audio_id": list(audio_ids), "take_id": list(take_ids)}))
+    segments = tables.read(SEGMENTS).join(F.broadcast(listed), ["audio_id", "take_id"], "left_semi")
+    lists = segments.groupBy("audio_id", "take_id").agg(
         F.array_sort(F.collect_list(F.struct(*_SEGMENT))).alias("segments")
     )
     return lists.mapInArrow(_maker(model, name), from_arrow_schema(PASSAGES.arrow))
@@ -112,7 +114,7 @@ def _maker(model: str, name: str) -> Callable[[Iterable[pa.RecordBatch]], Iterat
     def make(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         waiting: list[dict[str, Any]] = []
         for recording in rows_of(batches):
-            key = {"audio_id": recording["audio_id"], "run_key": recording["run_key"], "model": name}
+            key = {"audio_id": recording["audio_id"], "take_id": recording["take_id"], "model": name}
             for index, passage in enumerate(passages(recording["segments"])):
                 waiting.append({**key, "passage_index": index, **passage})
             if len(waiting) >= _PASSAGES_AT_ONCE:

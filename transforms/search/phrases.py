@@ -96,7 +96,7 @@ def _recordings(tables: Readable, sought: str, limit: int, language: str | None)
     # Places that overlap count once: rather one recording too many than a hit too few.
     rows = tables.ask(
         f"""
-        SELECT audio_id, run_key, uri, language,
+        SELECT audio_id, take_id, uri, language,
           (length(folded_text) - length(replace(folded_text, {phrase}, ''))) / {len(sought)} AS places
         FROM (
           SELECT * FROM {tables.identifier(RECORDINGS)}
@@ -121,8 +121,8 @@ def _with_words(tables: Readable, recordings: Sequence[Row]) -> Iterator[tuple[R
     for first in range(0, len(recordings), _RECORDINGS_AT_ONCE):
         together = recordings[first : first + _RECORDINGS_AT_ONCE]
         # Equations and no IN, whose values readers take for a range: hashes spread over all of it.
-        literals = [[tables.literal(row[name]) for name in ("audio_id", "run_key")] for row in together]
-        takes = " OR ".join(f"audio_id = {audio_id} AND run_key = {run_key}" for audio_id, run_key in literals)
+        literals = [[tables.literal(row[name]) for name in ("audio_id", "take_id")] for row in together]
+        takes = " OR ".join(f"audio_id = {audio_id} AND take_id = {take_id}" for audio_id, take_id in literals)
         words = tables.ask(
             f"""
             SELECT audio_id, coalesce(channel, 0) AS voice,

@@ -1,0 +1,156 @@
+"""Makes the tables, and brings those of an earlier version up to this one. All that is asked of each start of a run: so
+it reads names and properties, and rows only where a table is brought up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pyspark.errors import AnalysisException
+from pyspark.sql.types import StructField
+
+from schemas.config import ConfigError
+from schemas.tables import ALL, CHUNKS, RECORDINGS, Table
+from transforms.lake.migration import declared, missing_columns, no_table
+from transforms.lake.retries import retried
+from transforms.lake.sql import literal
+from transforms.lake.takes import give_takes
+
+if TYPE_CHECKING:
+    from transforms.lake.tables import Tables
+
+_FIXED = {
+    # Readers other than Spark (delta-rs, DuckDB) open the tables as long as these stay off.
+    "delta.enableDeletionVectors": "false",
+    "delta.columnMapping.mode": "none",
+}
+_WANTED = {
+    # So that jobs after this one can read only what is new.
+    "delta.enableChangeDataFeed": "true",
+    # A wave is one file, not one a task; and many waves' small files become one without anybody asking.
+    "delta.autoOptimize.optimizeWrite": "true",
+    "delta.autoOptimize.autoCompact": "true",
+    # What Ticket leaves in the log.
+    "delta.setTransactionRetentionDuration": "interval 30 days",
+}
+"""Set where nobody has: a table where somebody has turned one off stays so."""
+_PATIENCE_S = 10
+_HAS_TAKES = "lakescribe.takes"
+"""On the table recordings: its rows, and those of segments and words, have a take_id."""
+
+
+def create(tables: Tables, which: Iterable[Table] = ALL) -> None:
+    """See Tables.create."""
+    which = list(which)
+    if tables.in_catalog:
+        tables.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {tables.root}")
+    for table in which:
+        if tables.exists(table) or _made_by_another(tables, table):
+            _migrate(tables, table)
+        else:
+            _remove_unfinished(tables, table)
+            _check_free(tables, table)
+            retried(lambda table=table: _make(tables, table))  # type: ignore[misc]
+    if RECORDINGS in which and _HAS_TAKES not in properties(tables, RECORDINGS):
+        give_takes(tables)
+        _set(tables, RECORDINGS, {_HAS_TAKES: "1"})
+
+
+def upgrade(tables: Tables) -> None:
+    """See Tables.upgrade."""
+    if not tables.exists(CHUNKS):
+        raise no_table(tables.root, CHUNKS)
+    create(tables, tables.present())
+
+
+def missing_fields(tables: Tables, table: Table) -> list[tuple[tuple[str, ...], StructField]]:
+    """What the table lacks of its declared columns, as migration.missing_columns."""
+    if tables.in_catalog:
+        try:
+            tables.delta(table)
+        except AnalysisException as error:
+            raise ConfigError(
+                f"{tables.where(table)} is no Delta table; give another --tables, or rename it and run again"
+            ) from error
+    return missing_columns(table, tables.read(table).schema, tables.where(table))
+
+
+def properties(tables: Tables, table: Table) -> dict[str, str]:
+    """The table's properties."""
+    return {row.key: row.value for row in tables.spark.sql(f"SHOW TBLPROPERTIES {tables.identifier(table)}").collect()}
+
+
+def _wanted(table: Table) -> dict[str, str]:
+    return {**_WANTED, "delta.dataSkippingStatsColumns": ",".join(table.stats)}
+
+
+def _make(tables: Tables, table: Table) -> None:
+    columns = ", ".join(_column((field.name,), field) for field in declared(table).fields)
+    values = {**_FIXED, **_wanted(table), **({_HAS_TAKES: "1"} if table is RECORDINGS else {})}
+    # SQL, since DeltaTable's own builder takes no name with a catalog in it.
+    tables.spark.sql(
+        f"CREATE TABLE IF NOT EXISTS {tables.identifier(table)} ({columns}) USING delta "
+        f"COMMENT {literal(table.comment)} TBLPROPERTIES ({_listed(values)})"
+    )
+
+
+def _migrate(tables: Tables, table: Table) -> None:
+    if missing := missing_fields(tables, table):
+        added = ", ".join(_column(path, field) for path, field in missing)
+        retried(lambda: tables.spark.sql(f"ALTER TABLE {tables.identifier(table)} ADD COLUMNS ({added})"))
+    there = properties(tables, table)
+    if lacking := {key: value for key, value in _wanted(table).items() if key not in there}:
+        _set(tables, table, lacking)
+
+
+def _set(tables: Tables, table: Table, values: Mapping[str, str]) -> None:
+    statement = f"ALTER TABLE {tables.identifier(table)} SET TBLPROPERTIES ({_listed(values)})"
+    retried(lambda: tables.spark.sql(statement))
+
+
+def _listed(values: Mapping[str, str]) -> str:
+    return ", ".join(f"'{key}' = '{value}'" for key, value in values.items())
+
+
+def _check_free(tables: Tables, table: Table) -> None:
+    """Raises ConfigError if something else lies where the table is to be made."""
+    if tables.in_catalog:
+        return
+    filesystem, log = tables.log(table)
+    folder = log.getParent()
+    if not filesystem.exists(folder):
+        return
+    others = {status.getPath().getName() for status in filesystem.listStatus(folder)} - {log.getName()}
+    if filesystem.isFile(folder) or others:
+        raise ConfigError(
+            f"{tables.where(table)} is no Delta table; give another --tables, or move it away and run again"
+        )
+
+
+def _made_by_another(tables: Tables, table: Table) -> bool:
+    """Where a log has no commit yet, another run may be making the table: true if it comes to its commit."""
+    if tables.in_catalog:
+        return False
+    filesystem, log = tables.log(table)
+    for _ in range(_PATIENCE_S * 5):
+        if not filesystem.exists(log):
+            return False
+        if tables.has_commit(table):
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def _remove_unfinished(tables: Tables, table: Table) -> None:
+    """Removes a log without a commit, which would keep CREATE TABLE from making one."""
+    if not tables.in_catalog:
+        filesystem, log = tables.log(table)
+        if filesystem.exists(log) and not tables.has_commit(table):
+            filesystem.delete(log, True)
+
+
+def _column(path: Sequence[str], field: StructField) -> str:
+    """As CREATE TABLE and ALTER TABLE want it."""
+    comment = f" COMMENT {literal(field.metadata['comment'])}" if "comment" in field.metadata else ""
+    return f"{'.'.join(f'`{name}`' for name in path)} {field.dataType.simpleString()}{comment}"

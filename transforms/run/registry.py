@@ -1,0 +1,177 @@
+"""This run among the others on the same lake: the table runs tells which live, by a sign of life every few minutes."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+from pyspark import InheritableThread
+from pyspark.sql import functions as F
+
+from schemas.tables import RUNS, to_batch
+from transforms.errors import LostClaims
+from transforms.lake.sql import literal
+from transforms.lake.tables import Tables
+
+_RUN_ID = "%Y%m%dT%H%M%S.%fZ"
+_SIGNS_A_CLAIM = 4
+"""Signs of life in the time after which a run without one is dead."""
+
+
+class Registry:
+    """Enters this run into the table runs when `register` is called, and gives signs of life until `end`."""
+
+    def __init__(self, tables: Tables, claim_minutes: float) -> None:
+        self._tables, self._claim_s = tables, claim_minutes * 60
+        self._stop, self._lost = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._seen_at = time.monotonic()
+        self.run_id = ""
+        self._lived = self.living().keys()
+
+    @property
+    def sign_s(self) -> float:
+        """Seconds between two signs of life."""
+        return self._claim_s / _SIGNS_A_CLAIM
+
+    def register(self, config: str) -> str:
+        """The id of this run, which sorts behind those of all runs before, whatever the clock says."""
+        last = self._tables.read(RUNS).agg(F.max("run_id").alias("run_id")).first()
+        self.run_id = next_run_id(datetime.datetime.now(datetime.UTC), last.run_id if last else None)
+        now = datetime.datetime.now(datetime.UTC)
+        row = {
+            "run_id": self.run_id,
+            "status": "running",
+            "started_at": now,
+            "alive_at": now,
+            "driver": _driver(),
+            "config": config,
+        }
+        self._tables.append(RUNS, self._tables.frame(pa.Table.from_batches([to_batch([row], RUNS.arrow)])))
+        self._seen_at = time.monotonic()
+        self._thread = InheritableThread(target=self._beat, daemon=True, name="signs of life")
+        self._thread.start()
+        return self.run_id
+
+    def living(self) -> dict[str, datetime.datetime]:
+        """By run_id, the last signs of life of the other runs that are at work."""
+        return {row.run_id: row.alive_at for row in self._running() if self._lives(row)}
+
+    def others(self) -> set[str]:
+        """The runs that may have published since this object was made, but for those that were dead by then."""
+        later = self._tables.read(RUNS).where(f"run_id > {literal(self.run_id)}").select("run_id").collect()
+        return {*self._lived, *(row.run_id for row in later)}
+
+    def ended(self, run_id: str) -> bool:
+        """True for a run that came to its end by itself: it writes nothing more."""
+        row = self._tables.read(RUNS).where(f"run_id = {literal(run_id)}").select("status").first()
+        return row is not None and row.status in ("ok", "failed")
+
+    def mark_lost(self, run_id: str) -> None:
+        """Another run has died: its claims are taken over."""
+        values = {"status": "'lost'", "error": literal(f"no sign of life; taken over by {self.run_id}")}
+        self._tables.update(RUNS, f"run_id = {literal(run_id)} AND status = 'running'", values)
+
+    def confirm(self) -> None:
+        """Raises LostClaims if another run has taken this one for dead. Asks only after a pause in the signs of life,
+        as when the driver was stopped."""
+        if self.run_id and not self._stop.is_set() and time.monotonic() - self._seen_at > 2 * self.sign_s:
+            self._sign()
+        if self._lost.is_set():
+            raise LostClaims(
+                f"run {self.run_id} gave no sign of life for more than {self._claim_s / 60:g} minutes, and another run "
+                "has taken over its recordings; what it had published is kept, and nothing more is written. "
+                "Nothing is to be done; if this happens often, raise run.claim_minutes"
+            )
+
+    def end(self, values: Mapping[str, Any]) -> None:
+        """Writes the run's end; `values` are columns of runs."""
+        self.stop()
+        row = {"run_id": self.run_id, **values}
+        frame = self._tables.frame(pa.Table.from_batches([to_batch([row], RUNS.arrow)]))
+        kept = {name: f"t.{name}" for name in RUNS.names if name not in values}
+        lost = {"status": "CASE WHEN t.status = 'lost' THEN t.status ELSE s.status END"}
+        among = f"t.run_id = {literal(self.run_id)}"
+        self._tables.upsert(RUNS, frame, RUNS.key, among=among, update={**kept, **lost})
+
+    def stop(self) -> None:
+        """Ends the signs of life."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _running(self) -> list[Any]:
+        rows = self._tables.read(RUNS).where(f"status = 'running' AND run_id <> {literal(self.run_id)}")
+        return rows.select("run_id", "alive_at", "driver").collect()
+
+    def _lives(self, row: Any) -> bool:
+        if _died_here(row.driver):
+            return False
+        # Clocks of two machines may differ: one that is ahead is no sign of life for ever.
+        return bool(abs(time.time() - row.alive_at.timestamp()) <= self._claim_s)
+
+    def _beat(self) -> None:
+        while not self._stop.wait(self.sign_s):
+            try:
+                self._sign()
+            except Exception as error:  # the next sign may succeed; without any, other runs take over
+                print(f"run {self.run_id} could not give a sign of life: {error}", file=sys.stderr)
+
+    def _sign(self) -> None:
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+        mine = f"run_id = {literal(self.run_id)} AND status = 'running'"
+        if not self._tables.update(RUNS, mine, {"alive_at": f"TIMESTAMP {literal(now)}"}):
+            self._lost.set()
+        self._seen_at = time.monotonic()
+
+
+def next_run_id(now: datetime.datetime, last: str | None) -> str:
+    """The time, or the microsecond after the last run's where the clock is behind that; and a random ending."""
+    if last is not None and re.fullmatch(r"\d{8}T\d{6}\.\d{6}Z-\w+", last):
+        before = datetime.datetime.strptime(last.partition("-")[0], _RUN_ID).replace(tzinfo=datetime.UTC)
+        now = max(now, before + datetime.timedelta(microseconds=1))
+    return f"{now:{_RUN_ID}}-{uuid.uuid4().hex[:6]}"
+
+
+def _driver() -> str:
+    """host/process/start: the start tells a process from a later one with its number."""
+    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
+
+
+def _died_here(driver: str | None) -> bool:
+    """True if the driver was a process of this machine, and is there no more: its claims need not expire."""
+    host, _, process = (driver or "").partition("/")
+    number, _, started = process.partition("/")
+    if host != socket.gethostname() or not number.isdigit() or not started:
+        return False
+    return _started(int(number)) != started
+
+
+def _started(process: int) -> str:
+    """When the process began, in the kernel's ticks after its start; '' where there is none, or no /proc."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    after_name = status.rpartition(")")[2].split()
+    return "" if after_name[0] == "Z" else f"{boot}-{after_name[19]}"

@@ -1,0 +1,143 @@
+"""A wave of the run: claim its recordings, recognize what nobody has recognized, commit it to chunks, and read back,
+from the files of that commit alone, which parts are closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from schemas.tables import CHUNKS, to_batch
+from transforms.errors import RecordingError
+from transforms.lake.sql import any_of, literal
+from transforms.lake.tables import Tables
+from transforms.recognition.task import TaskReport, TaskSpec, failed_row, recognize_partition, works_of
+from transforms.run.claims import Claims, Taken, Writer, lane_name
+from transforms.run.crashes import Crashes
+from transforms.run.manifest import Manifest
+from transforms.run.plan import Plan, work_of
+from transforms.run.sizes import Sizes
+from transforms.run.units import Progress, Unit, balance, task_count
+
+_CLOSING = [
+    "audio_id",
+    "run_key",
+    "run_id",
+    "part_index",
+    "closing.continues",
+    "closing.header_duration_ms",
+    "closing.language",
+]
+
+
+@dataclass(frozen=True)
+class Wave:
+    """What came of a wave: `units` were recognized and have a row of `closings` each; `resumed` recordings had been
+    begun by runs that died."""
+
+    index: int
+    taken: Taken
+    units: list[Unit]
+    closings: list[Any]
+    resumed: dict[str, Progress]
+
+
+class Waves:
+    """Does waves, several at once, each lane one after the other."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        manifest: Manifest,
+        plan: Plan,
+        spec: TaskSpec,
+        claims: Claims,
+        sizes: Sizes,
+        crashes: Crashes,
+        reports: Any,
+    ) -> None:
+        self._tables, self._manifest, self._plan, self._spec = tables, manifest, plan, spec
+        self._claims, self._sizes, self._crashes, self._reports = claims, sizes, crashes, reports
+        self._writers: dict[int, Writer] = {}
+        self._part_ms = int(spec.config.packing.part_minutes * 60_000)
+
+    def do(self, units: Sequence[Unit], index: int, lane: int) -> Wave:
+        """Raises LostClaims if another run has taken this one for dead."""
+        replaces = self._plan.table["replaces"]
+        new = {unit.audio_id: replaces[unit.row].as_py() for unit in units if not unit.claimed}
+        taken = self._claims.take(new) if new else Taken()
+        mine = [unit for unit in units if unit.claimed or unit.audio_id in taken.held]
+        resumed = self._resumed([unit for unit in mine if taken.held.get(unit.audio_id)], taken.held)
+        todo = [unit for unit in mine if unit.audio_id not in resumed]
+        todo += [
+            part
+            for unit in mine
+            if unit.audio_id in resumed
+            for part in resumed[unit.audio_id].units(unit, self._part_ms)
+        ]
+        if not todo:
+            return Wave(index, taken, [], [], resumed)
+        writer = self._writers.setdefault(lane, Writer(self._spec.run_id, lane_name(lane)))
+        spec = replace(self._spec, wave_index=index)
+        self._crashes.isolate(
+            todo,
+            lambda some: self._tables.append(CHUNKS, self._recognized(some, spec), writer.ticket()),
+            lambda one: self._tables.append(CHUNKS, self._quarantined(one, spec), writer.ticket()),
+        )
+        return Wave(index, taken, todo, self._closings(todo, index), resumed)
+
+    def _recognized(self, units: Sequence[Unit], spec: TaskSpec) -> DataFrame:
+        tasks = balance(units, task_count(units, self._sizes.task_ms, self._sizes.slots))
+        rows = work_of(self._tables, self._manifest, self._plan, tasks)
+        return rows.mapInArrow(_task(spec, self._reports), from_arrow_schema(CHUNKS.arrow))
+
+    def _quarantined(self, unit: Unit, spec: TaskSpec) -> DataFrame:
+        (work,) = works_of(work_of(self._tables, self._manifest, self._plan, [[unit]]).toArrow().to_batches())
+        advice = "convert it to WAV or take it out, then try --reprocess failed"
+        error = RecordingError("decode", "crash", f"{work.name} kills the process that reads it; {advice}")
+        return self._tables.frame(pa.Table.from_batches([to_batch([failed_row(work, error, spec)], CHUNKS.arrow)]))
+
+    def _closings(self, units: Sequence[Unit], index: int) -> list[Any]:
+        mine = f"run_id = {literal(self._spec.run_id)} AND wave_index = {index}"
+        rows = self._tables.read(CHUNKS).where(f"{mine} AND closing IS NOT NULL").select(*_CLOSING).collect()
+        if len(rows) != len(units):
+            # A commit that another run has fenced off leaves nothing, and no error.
+            self._claims.confirm({unit.audio_id for unit in units})
+            raise RuntimeError(f"wave {index} was given {len(units)} parts and committed {len(rows)}")
+        return rows
+
+    def _resumed(self, units: Sequence[Unit], held: dict[str, list[str]]) -> dict[str, Progress]:
+        """What runs that died have left of these recordings in chunks, under the run_key of the plan."""
+        found = {unit.audio_id: Progress(begun=held[unit.audio_id]) for unit in units}
+        if not found:
+            return found
+        begun = any_of("run_id", {run_id for progress in found.values() for run_id in progress.begun})
+        keys = self._plan.table.select(["audio_id", "run_key"]).take(pa.array([unit.row for unit in units], pa.int64()))
+        closed = self._tables.read(CHUNKS).where(f"{begun} AND closing IS NOT NULL").select(*_CLOSING)
+        closed = closed.join(F.broadcast(self._tables.frame(keys)), ["audio_id", "run_key"], "left_semi")
+        for row in closed.orderBy("run_id").collect():
+            if row.run_id in found[row.audio_id].begun:
+                found[row.audio_id].close(row)
+        return found
+
+
+def _task(spec: TaskSpec, reports: Any) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """The function that runs in the Python workers. It must not hold the session."""
+
+    def run(rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from pyspark import TaskContext
+
+        context = TaskContext.get()
+
+        def add(report: TaskReport) -> None:
+            report.retries = int(context is not None and context.attemptNumber() > 0)
+            reports.add(report)
+
+        return recognize_partition(rows, spec, add)
+
+    return run
