@@ -62,6 +62,14 @@ class WhisperSpec:
         }
 
     @property
+    def longest_s(self) -> float:
+        return _WINDOW_S
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        return frozenset({"en"}) if self.model.endswith(".en") else None
+
+    @property
     def revision(self) -> str:
         """The model's name and what tells its weights from others of that name."""
         if self.model in EMBEDDED:
@@ -133,6 +141,9 @@ class WhisperRecognizer:
                 known = ", ".join(sorted(self._languages))
                 message = f"the model does not know the language '{utterance.language}'; it knows {known}"
                 raise RecordingError("recognize", "language", message)
+            if len(utterance.samples) > _WINDOW_S * SAMPLE_RATE_HZ:  # CTranslate2's alignment would crash
+                message = f"the model takes at most {_WINDOW_S} s at once; lower packing.max_chunk_s"
+                raise RecordingError("recognize", "too_long", message)
             groups[utterance.context].append(index)
         found: dict[int, Hypothesis] = {}
         for context, indexes in groups.items():
