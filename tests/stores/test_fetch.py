@@ -192,7 +192,7 @@ def test_a_download_is_whole_and_leaves_nothing_behind(server: Server) -> None:
     [
         ("404", "missing", False),
         ("410", "missing", False),
-        ("401", "forbidden", False),
+        ("401", "credentials", True),
         ("403", "forbidden", False),
         ("400", "refused", False),
         ("429", "network", True),

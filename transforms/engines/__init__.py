@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.config import AUTO_PER_CHUNK, Config, ConfigError
+from transforms.errors import MachineError
 from transforms.text.tokens import Token, WordTimes
 
 RECOGNIZERS = {
@@ -36,9 +37,8 @@ RECOGNIZER_TIMES = "recognizer"
 Samples = NDArray[np.float32]
 
 
-class EngineLost(RuntimeError):
-    """The engine cannot go on in this process (dead device, out of memory at batch size 1): the task must fail, so that
-    Spark retries it."""
+class EngineLost(MachineError):
+    """The engine cannot go on in this process: a dead device, out of memory at batch size 1."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from schemas.config import SAMPLE_RATE_HZ, ConfigError
 from transforms.engines import Hypothesis, Utterance, check_counts
+from transforms.engines.device import device_errors
 from transforms.engines.model_files import EMBEDDED, model_folder
 from transforms.errors import RecordingError
 from transforms.packages import require_packages
@@ -146,8 +147,9 @@ class WhisperRecognizer:
                 raise RecordingError("recognize", "too_long", message)
             groups[utterance.context].append(index)
         found: dict[int, Hypothesis] = {}
-        for context, indexes in groups.items():
-            found.update(zip(indexes, self._recognize_alike([utterances[i] for i in indexes], context), strict=True))
+        with device_errors():
+            for context, alike in groups.items():
+                found.update(zip(alike, self._recognize_alike([utterances[i] for i in alike], context), strict=True))
         return [found[index] for index in range(len(utterances))]
 
     def _recognize_alike(self, utterances: Sequence[Utterance], context: str | None) -> list[Hypothesis]:

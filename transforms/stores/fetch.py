@@ -3,8 +3,6 @@ temporary file."""
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import io
 import os
 import stat
@@ -18,10 +16,10 @@ from urllib.parse import unquote, urlsplit
 
 from schemas.config import FetchConfig
 from transforms.errors import RecordingError
+from transforms.stores.reasons import explain
 
 Source = Path | io.BytesIO
 
-_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
 _FIRST_WAIT_S = 0.5
 
 
@@ -29,7 +27,8 @@ _FIRST_WAIT_S = 0.5
 def fetched(uri: str | None, content: bytes | None, config: FetchConfig) -> Iterator[Source]:
     """The recording as a local file or as bytes; a temporary copy is gone afterwards. `content` wins over `uri`.
 
-    Raises RecordingError with stage 'fetch'; errors that may pass were tried `config.attempts` times.
+    Raises RecordingError with stage 'fetch'; errors that may pass were tried `config.attempts` times. Raises
+    MachineError if this machine can fetch nothing: its disk is full.
     """
     if content is not None:
         if not content:
@@ -68,7 +67,7 @@ def _checked(path: Path, uri: str | None = None) -> Path:
     except ValueError as error:  # a zero byte in the name
         raise RecordingError("fetch", "missing", f"{name!r} is no file name ({error}); correct the uri") from error
     except OSError as error:
-        raise _explain(error, name) from error
+        raise explain(error, name) from error
     if size_bytes == 0:
         raise RecordingError("fetch", "empty", f"{name} has 0 bytes; copy the recording again")
     return path
@@ -83,7 +82,7 @@ def _download(uri: str, target: Path, config: FetchConfig) -> None:
         except (
             Exception
         ) as error:  # what a filesystem raises is its plug-in's choice: all of it is explained, none is dropped
-            failure = _explain(error, uri)
+            failure = explain(error, uri)
             if not failure.transient or attempt == config.attempts:
                 raise failure from error
             time.sleep(_FIRST_WAIT_S * 2 ** (attempt - 1))
@@ -106,37 +105,3 @@ def open_filesystem(uri: str, config: FetchConfig) -> tuple[Any, str]:
         )
     filesystem, path = fsspec.core.url_to_fs(uri, **options)
     return filesystem, path
-
-
-def _explain(error: Exception, name: str) -> RecordingError:
-    status = getattr(error, "status", None)
-    no_such_name = getattr(error, "errno", None) in (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
-    if isinstance(error, FileNotFoundError) or status in (404, 410) or no_such_name:
-        return RecordingError(
-            "fetch", "missing", f"{name} does not exist; correct the uri or take it out of the manifest"
-        )
-    if isinstance(error, IsADirectoryError):
-        return RecordingError("fetch", "folder", f"{name} is a folder; list its files with python -m jobs.manifest")
-    if isinstance(error, PermissionError) or status in (401, 403):
-        return RecordingError(
-            "fetch", "forbidden", f"no right to read {name}; give the job's user or its credentials access"
-        )
-    if isinstance(error, ImportError) or (isinstance(error, ValueError) and "rotocol" in str(error)):
-        scheme = urlsplit(name).scheme
-        extra = _EXTRAS.get(scheme)
-        install = (
-            f"install it with pip install 'lakescribe[{extra}]' on driver and executors"
-            if extra
-            else "install the fsspec plug-in for it"
-        )
-        return RecordingError("fetch", "unsupported", f"{name}: nothing here opens {scheme}:// ({error}); {install}")
-    if isinstance(error, TimeoutError | asyncio.TimeoutError):
-        return RecordingError(
-            "fetch", "timeout", f"{name}: the server did not answer in time; the next run tries again", transient=True
-        )
-    if status is not None and 400 <= status < 500 and status != 429:
-        return RecordingError(
-            "fetch", "refused", f"{name}: the server answered {status}; open the address by hand to see why"
-        )
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return RecordingError("fetch", "network", f"{name}: {reason}; the next run tries again", transient=True)
