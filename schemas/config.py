@@ -117,6 +117,12 @@ class RunConfig(Section):
         2, "waves in flight, so that the next starts while the last one's stragglers finish", ge=1, le=8
     )
     task_audio_minutes: float = field(15.0, "audio in one Spark task", gt=0)
+    alike_failures: int = field(
+        20,
+        "recordings in a row that fail alike before the run stops, since the store or the machine must be at fault; "
+        "0 never stops",
+        ge=0,
+    )
     progress_s: float = field(5.0, "seconds between progress lines in a log", gt=0)
 
 

@@ -112,7 +112,7 @@ def test_content_wins_over_the_uri() -> None:
     ("uri", "kind"),
     [
         ("none.wav", "missing"),
-        ("none/none.wav", "missing"),
+        ("none/none.wav", "no_folder"),
         ("file.wav/inside.wav", "missing"),
         ("n" * 300, "missing"),
         ("zero\0byte.wav", "missing"),
@@ -135,7 +135,7 @@ def test_a_local_file_that_cannot_be_read_is_a_lasting_failure(tmp_path: Path, u
 
 
 def test_the_home_folder_of_nobody_is_missing() -> None:
-    assert _failure("~no-such-user-here/a.wav").kind == "missing"
+    assert _failure("~no-such-user-here/a.wav").kind == "no_folder"
 
 
 def test_neither_uri_nor_bytes_is_a_failure() -> None:

@@ -21,6 +21,7 @@ from transforms.audio.prefetch import Prefetch
 from transforms.engines import AlignerSpec, EngineSpec, Hypothesis, Utterance, load_once
 from transforms.errors import RecordingError
 from transforms.recognition.align import align_all
+from transforms.recognition.alike import Streak, in_process, outcome
 from transforms.recognition.batching import Window
 from transforms.recognition.languages import LanguageBook
 from transforms.recognition.second_try import Tries, recognize_all
@@ -52,6 +53,7 @@ class TaskReport:
     padded_audio_s: float = 0.0
     second_tries: int = 0
     retries: int = 0
+    alike: Streak = field(default_factory=Streak)
     seconds: Counter[str] = field(default_factory=Counter)
 
     def __add__(self, other: TaskReport) -> TaskReport:
@@ -65,7 +67,7 @@ def recognize_partition(
     one closing row.
 
     `report` is called once, at the end. What is wrong with a recording becomes a row; what is wrong with the machine is
-    raised.
+    raised, as is MachineError when too many recordings in a row failed alike in this process.
     """
     task = _Task(spec)
     with Prefetch(works_of(rows), spec.config) as front_end:
@@ -90,6 +92,8 @@ class _Task:
         self._languages = LanguageBook()
         self._open_chunks: Counter[tuple[str, int]] = Counter()
         self._closings: dict[tuple[str, int], Closing] = {}
+        self._unread: dict[tuple[str, int], RecordingError | None] = {}
+        """The first error of works of which no chunk was read so far, None once one was."""
         self._rows: list[dict[str, Any]] = []
         self._tries = Tries()
 
@@ -165,6 +169,9 @@ class _Task:
         for chunk, result in done:
             if isinstance(result, RecordingError):
                 self._rows.append({**self._key_row(chunk), "error": result.row(), "flags": ["incomplete"]})
+                self._unread.setdefault(_key(chunk.work), result)
+            else:
+                self._unread[_key(chunk.work)] = None
             self._open_chunks[_key(chunk.work)] -= 1
         for work in {_key(chunk.work): chunk.work for chunk, _ in done}.values():
             self._emit_if_done(work)
@@ -215,6 +222,9 @@ class _Task:
         self.report.recordings += not closing.continues
         self.report.failed += closing.error is not None
         self.report.audio_ms += closing.audio_ms
+        ended = outcome(closing.error or self._unread.pop(key, None))
+        self.report.alike += ended
+        in_process(self.spec.run_id, ended).check(self.spec.config.run.alike_failures)
 
     def _flush(self) -> pa.RecordBatch:
         rows, self._rows = self._rows, []

@@ -67,6 +67,9 @@ def _checked(path: Path, uri: str | None = None) -> Path:
     except ValueError as error:  # a zero byte in the name
         raise RecordingError("fetch", "missing", f"{name!r} is no file name ({error}); correct the uri") from error
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not path.parent.exists():
+            reason = f"{name} does not exist, nor does its folder; mount that on every machine, or correct the uri"
+            raise RecordingError("fetch", "no_folder", reason) from error
         raise explain(error, name) from error
     if size_bytes == 0:
         raise RecordingError("fetch", "empty", f"{name} has 0 bytes; copy the recording again")
