@@ -88,7 +88,7 @@ class _Task:
     def __init__(self, spec: TaskSpec) -> None:
         self.spec, self.report = spec, TaskReport()
         self._clock = StageClock()
-        self._window = Window(spec.config.batching)
+        self._window = Window(spec.config.batching, spec.recognizer)
         self._languages = LanguageBook()
         self._open_chunks: Counter[tuple[str, int]] = Counter()
         self._closings: dict[tuple[str, int], Closing] = {}
@@ -222,7 +222,8 @@ class _Task:
         self.report.recordings += not closing.continues
         self.report.failed += closing.error is not None
         self.report.audio_ms += closing.audio_ms
-        ended = outcome(closing.error or self._unread.pop(key, None))
+        unread = self._unread.pop(key, None)
+        ended = outcome(closing.error or unread)
         self.report.alike += ended
         in_process(self.spec.run_id, ended).check(self.spec.config.run.alike_failures)
 
