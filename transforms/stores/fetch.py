@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from schemas.config import FetchConfig
 from transforms.errors import RecordingError
 from transforms.stores.reasons import explain
+from transforms.stores.scratch import scratch_folder
 
 Source = Path | io.BytesIO
 
@@ -39,8 +39,8 @@ def fetched(uri: str | None, content: bytes | None, config: FetchConfig) -> Iter
     elif (path := local_path(uri)) is not None:
         yield _checked(path)
     else:
-        with tempfile.TemporaryDirectory(prefix="lakescribe-") as folder:
-            copy = Path(folder) / "recording"
+        with scratch_folder() as folder:
+            copy = folder / "recording"
             _download(uri, copy, config)
             yield _checked(copy, uri)
 
