@@ -15,6 +15,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from schemas.secrets import without_secrets
+
 AUTO_PER_CHUNK = "auto-per-chunk"
 SAMPLE_RATE_HZ = 16_000
 """The one rate of all audio between decoding and the engines: what Silero, Whisper and Qwen3-ASR were trained on."""
@@ -231,8 +233,9 @@ def _leaves(section: Section, prefix: str = "") -> Iterator[tuple[str, Any, str]
             yield f"{prefix}{name}", value, info.description or ""
 
 
-def show_config(config: Config) -> str:
-    """The whole effective configuration as YAML that `load_config` reads back, with a comment above each field."""
+def show_config(config: Config, *, redacted: bool = False) -> str:
+    """The whole effective configuration as YAML that `load_config` reads back, with a comment above each field;
+    `redacted`: with '***' for what is secret in the options."""
     lines: list[str] = []
 
     def write(section: Section, indent: str) -> None:
@@ -244,6 +247,7 @@ def show_config(config: Config) -> str:
                 write(value, indent + "  ")
             else:
                 plain = list(value) if isinstance(value, tuple) else value
+                plain = without_secrets(plain) if redacted else plain
                 text = yaml.safe_dump(plain, default_flow_style=True, allow_unicode=True, width=10_000)
                 lines.append(f"{indent}{name}: {text.removesuffix(chr(10)).removesuffix('...').rstrip(chr(10))}")
 
