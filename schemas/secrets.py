@@ -7,7 +7,8 @@ from typing import Any
 
 REDACTED = "***"
 _SECRET_NAME = re.compile(
-    r"secret|passw|passphrase|credential|authori[sz]ation|cookie|connection_?string|token(?!s|iz)|(?<![a-z])(sas|auth)(?![a-z])"
+    r"secret|passw|pwd|passphrase|credential|authori[sz]ation|cookie|connection_?string"
+    r"|token(?!s|iz)|(?<![a-z])(sas|auth)(?![a-z])"
     r"|key(?![a-z])|key_?id",
     re.IGNORECASE,
 )

@@ -21,6 +21,8 @@ from transforms.stores.scratch import scratch_folder
 Source = Path | io.BytesIO
 
 _FIRST_WAIT_S = 0.5
+_DATABRICKS = Path("/")
+"""Where its machines mount dbfs and Volumes."""
 
 
 @contextmanager
@@ -45,15 +47,43 @@ def fetched(uri: str | None, content: bytes | None, config: FetchConfig) -> Iter
             yield _checked(copy, uri)
 
 
+def scheme_of(uri: str) -> str | None:
+    """'s3' of s3://bucket/a.wav, None for a plain path. Of those with one slash, as Hadoop and Databricks write them,
+    only 'file:/…' and 'dbfs:/…' are uris: other names may hold a colon."""
+    scheme, slashes, _ = uri.partition("://")
+    if slashes:
+        return scheme
+    return next((known for known in ("file", "dbfs") if uri.startswith(f"{known}:/")), None)
+
+
+def is_local(root: str) -> bool:
+    """True for a path of this machine (plain, ~, file:), False for a uri. dbfs: is one although `local_path` knows its
+    mount: what writes tables there (Spark) does that better by the uri."""
+    return scheme_of(root) in (None, "file")
+
+
 def local_path(uri: str) -> Path | None:
-    """The path of a local uri (a plain path, ~ or file://), None for a remote one."""
-    scheme, colon, _ = uri.partition("://")
-    if not colon:
+    """The path of a local uri (a plain path, ~ or file:), None for a remote one. dbfs: is local where it is mounted."""
+    scheme = scheme_of(uri)
+    if scheme is None:
         try:
             return Path(uri).expanduser()
         except RuntimeError:  # ~nobody: there is no such user, and so no such file
             return Path(uri)
+    if scheme == "dbfs":
+        return _on_mount(_path_on_dbfs(uri))
     return Path(unquote(urlsplit(uri).path)) if scheme == "file" else None
+
+
+def _path_on_dbfs(uri: str) -> str:
+    return "/" + uri.removeprefix("dbfs:").lstrip("/")
+
+
+def _on_mount(path: str) -> Path | None:
+    """A path of DBFS in this machine's file system; volumes are mounted under their own name."""
+    if path.startswith("/Volumes/"):
+        return _DATABRICKS / path[1:] if (_DATABRICKS / "Volumes").is_dir() else None
+    return _DATABRICKS / "dbfs" / path[1:] if (_DATABRICKS / "dbfs").is_dir() else None
 
 
 def _checked(path: Path, uri: str | None = None) -> Path:
@@ -95,7 +125,9 @@ def open_filesystem(uri: str, config: FetchConfig) -> tuple[Any, str]:
     """fsspec's filesystem for `uri` and the path in it, with the configured timeouts and options."""
     import fsspec
 
-    scheme = urlsplit(uri).scheme
+    scheme = scheme_of(uri) or ""
+    if scheme == "dbfs":
+        uri = f"dbfs://{_path_on_dbfs(uri)}"  # fsspec takes one slash for a path
     options = dict(config.storage_options.get(scheme, {}))
     if scheme in ("http", "https"):
         import aiohttp
