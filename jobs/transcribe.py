@@ -30,12 +30,14 @@ def main(arguments: list[str] | None = None) -> None:
         choices=["no", "changed", "failed", "all"],
         help="do again what another configuration made (changed, the default), what failed for good, or everything",
     )
-    parser.add_argument("--show-config", action="store_true", help="print the whole effective configuration and stop")
+    parser.add_argument(
+        "--show-config", action="store_true", help="print the whole effective configuration, without secrets, and stop"
+    )
     options = parser.parse_args(arguments)
     with exit_with_reason():
         config = load_arguments_config(options)
         if options.show_config:
-            print(show_config(config), end="")
+            print(show_config(config, redacted=True), end="")
             return
         if not options.manifest or not options.tables:
             parser.error("--manifest and --tables are needed")

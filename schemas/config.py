@@ -15,6 +15,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from schemas.secrets import without_secrets
+
 AUTO_PER_CHUNK = "auto-per-chunk"
 SAMPLE_RATE_HZ = 16_000
 """The one rate of all audio between decoding and the engines: what Silero, Whisper and Qwen3-ASR were trained on."""
@@ -132,6 +134,12 @@ class RunConfig(Section):
     claim_minutes: float = field(
         10.0, "a run without a sign of life for so long is dead, and other runs may do the recordings it holds", gt=0
     )
+    alike_failures: int = field(
+        20,
+        "recordings in a row that fail alike before the run stops, since the store or the machine must be at fault; "
+        "0 never stops",
+        ge=0,
+    )
     progress_s: float = field(5.0, "seconds between progress lines in a log", gt=0)
 
 
@@ -240,8 +248,9 @@ def _leaves(section: Section, prefix: str = "") -> Iterator[tuple[str, Any, str]
             yield f"{prefix}{name}", value, info.description or ""
 
 
-def show_config(config: Config) -> str:
-    """The whole effective configuration as YAML that `load_config` reads back, with a comment above each field."""
+def show_config(config: Config, *, redacted: bool = False) -> str:
+    """The whole effective configuration as YAML that `load_config` reads back, with a comment above each field;
+    `redacted`: with '***' for what is secret in the options."""
     lines: list[str] = []
 
     def write(section: Section, indent: str) -> None:
@@ -253,6 +262,7 @@ def show_config(config: Config) -> str:
                 write(value, indent + "  ")
             else:
                 plain = list(value) if isinstance(value, tuple) else value
+                plain = without_secrets(plain) if redacted else plain
                 text = yaml.safe_dump(plain, default_flow_style=True, allow_unicode=True, width=10_000)
                 lines.append(f"{indent}{name}: {text.removesuffix(chr(10)).removesuffix('...').rstrip(chr(10))}")
 

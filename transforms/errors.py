@@ -1,4 +1,5 @@
-"""What can be wrong: with one recording, which becomes a row and never ends a task, and with a whole manifest."""
+"""What can be wrong: with one recording, which becomes a row and never ends a task; with the machine, which does; and
+with a whole manifest."""
 
 from __future__ import annotations
 
@@ -19,6 +20,11 @@ class RecordingError(Exception):
     def row(self) -> dict[str, Any]:
         """As schemas.tables.FAILURE."""
         return {"stage": self.stage, "kind": self.kind, "message": self.message, "transient": self.transient}
+
+
+class MachineError(RuntimeError):
+    """This machine or process cannot go on, whatever the recording: the task must fail, so that Spark tries it again,
+    elsewhere if it can."""
 
 
 class ManifestError(ValueError):

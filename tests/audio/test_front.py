@@ -11,8 +11,9 @@ import pytest
 from schemas.config import Config
 from tests.kit.sounds import Samples, noise, tone, written
 from tests.kit.works import heard, work
+from transforms.audio.channel import Channel
 from transforms.audio.decoders import DecodeReport
-from transforms.audio.front import Chunk, StageClock, _Channel, front
+from transforms.audio.front import Chunk, StageClock, front
 from transforms.audio.parts import CUT_WINDOW_S
 from transforms.audio.reading import read_audio
 
@@ -92,7 +93,7 @@ def test_times_are_those_of_the_file_when_only_a_stretch_is_wanted(examples: Pat
 
 @pytest.mark.parametrize(
     ("content", "stage", "kind"),
-    [(b"", "fetch", "empty"), (b"no sound at all", "decode", "corrupt"), (None, "fetch", "missing")],
+    [(b"", "fetch", "empty"), (b"no sound at all", "decode", "corrupt"), (None, "fetch", "no_folder")],
 )
 def test_what_is_wrong_with_a_recording_is_told_by_its_closing(content: bytes | None, stage: str, kind: str) -> None:
     chunks, closing = heard(work(content) if content is not None else work(Path("/no/such/file.wav")))
@@ -217,7 +218,7 @@ def test_channels_are_cut_into_parts_at_the_same_point(channels: str) -> None:
 )
 def test_memory_does_not_grow_with_the_recording(sound: Samples, vad: dict[str, float]) -> None:
     config = _config(vad=vad)
-    channel = _Channel(work(b"-"), None, 0, config)
+    channel = Channel(config.vad, config.packing)
     most = 0
     for _ in range(24):
         channel.push(sound)

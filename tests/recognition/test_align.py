@@ -174,3 +174,12 @@ def test_whatever_an_aligner_says_words_run_forward_inside_the_audio(
     timed = [time for time in _times(words) if time != (None, None)]
     assert all(0 <= start < end <= 1000 for start, end in timed)
     assert all(before[1] <= after[0] for before, after in pairwise(timed))
+
+
+def test_an_aligner_is_not_asked_for_more_than_it_takes_at_once() -> None:
+    short, long = Aligner(_by_hundreds), Aligner(_by_hundreds)
+    short.longest_s = 0.5
+    found = align_all([_loaded("short", short), _loaded("long", long)], [_item("one two")])
+    assert (found[0][0], short.asked, len(long.asked)) == ("long", [], 1)
+    short.longest_s = 1.0
+    assert align_all([_loaded("short", short), _loaded("long", long)], [_item("one two")])[0][0] == "short"

@@ -64,7 +64,7 @@ def test_an_empty_window_has_nothing_to_take() -> None:
 
 
 def test_after_out_of_memory_batches_are_half_as_large_and_full_sooner() -> None:
-    window = Window(BatchingConfig(max_padded_audio_s=60))
+    window = Window(BatchingConfig(max_padded_audio_s=60), "small")
     window.add(_ready([10_000] * 9))
     assert len(window.take()) == 6
     window.halve()
@@ -77,3 +77,12 @@ def test_after_out_of_memory_batches_are_half_as_large_and_full_sooner() -> None
     for _ in range(5):
         window.halve()
     assert _drained(window) == [[14_000], [14_000], [2000]], "one chunk is always taken"
+
+
+def test_the_next_task_of_a_process_begins_with_what_fitted() -> None:
+    config = BatchingConfig(max_padded_audio_s=60)
+    Window(config, "smaller").halve()
+    for engine, count in (("smaller", 3), ("larger", 6)):
+        window = Window(config, engine)
+        window.add(_ready([10_000] * 9))
+        assert len(window.take()) == count

@@ -14,7 +14,7 @@ from schemas.tables import CHUNKS, to_batch
 from tests.kit.reader import Reader, read
 from tests.kit.sounds import noise, written
 from tests.kit.works import heard, work, work_row
-from transforms.engines import AlignmentRequest, EngineLost
+from transforms.engines import AlignmentRequest, EngineLost, Hypothesis, Utterance
 from transforms.recognition.task import WORK, TaskReport, TaskSpec, recognize_partition
 from transforms.text.tokens import WordTimes
 
@@ -169,6 +169,27 @@ def test_what_is_wrong_with_the_machine_is_raised(examples: Path) -> None:
 
     with pytest.raises(OSError, match="the JVM is gone"):
         list(recognize_partition(breaking(), _task(), lambda _: None))
+
+
+class Cramped(Reader):
+    """Has memory for two chunks at once."""
+
+    def recognize(self, utterances: Sequence[Utterance]) -> list[Hypothesis]:
+        if len(utterances) > 2:
+            self.asked.append("too many")
+            raise MemoryError
+        return super().recognize(utterances)
+
+
+def test_the_next_task_of_a_process_does_not_run_out_of_memory_again(examples: Path) -> None:
+    rows, engine = _rows(examples, ["meeting_note.flac"]), Cramped(number=30)
+    batching = {"max_padded_audio_s": 24}  # four chunks of at most 6 s
+    first, _ = _run(rows, _task(engine, batching=batching))
+    assert "too many" in engine.asked
+    engine.asked.clear()
+    again, _ = _run(rows, _task(engine, batching=batching))
+    assert "too many" not in engine.asked
+    assert _by_recording(again) == _by_recording(first) == _by_recording(_run(rows, _task())[0])
 
 
 def test_doubtful_chunks_are_flagged(examples: Path) -> None:

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+import transforms.stores.fetch
 from schemas.config import FetchConfig
 from transforms.errors import RecordingError
-from transforms.stores.fetch import fetched, local_path
+from transforms.stores.fetch import fetched, is_local, local_path, open_filesystem
 
 _RECORDING = bytes(range(256)) * 2000
 _QUICK = FetchConfig(connect_timeout_s=0.5, read_timeout_s=0.5, attempts=1)
@@ -104,6 +105,54 @@ def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert local_path("s3://bucket/a.wav") is None
 
 
+def test_paths_of_databricks_are_read_from_its_mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transforms.stores.fetch, "_DATABRICKS", tmp_path)
+    assert local_path("dbfs:/calls/a.wav") is None
+    for folder in ("dbfs/calls", "Volumes/main"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a #1.wav").write_bytes(_RECORDING)
+    assert (
+        local_path("dbfs:/calls/a #1.wav") == local_path("dbfs:///calls/a #1.wav") == tmp_path / "dbfs/calls/a #1.wav"
+    )
+    for uri in ("dbfs:/calls/a #1.wav", "dbfs:/Volumes/main/a #1.wav"):
+        assert _bytes(uri) == _RECORDING
+    assert _failure("dbfs:/calls/b.wav").kind == "missing"
+    assert local_path("/Volumes/main/a.wav") == Path("/Volumes/main/a.wav")
+
+
+def test_databricks_without_a_mount_is_opened_by_its_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    def url_to_fs(uri: str, **options: object) -> tuple[object, str]:
+        opened.append(uri)
+        raise FileNotFoundError(uri)
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", url_to_fs)
+    with pytest.raises(FileNotFoundError):
+        open_filesystem("dbfs:/calls/a.wav", _QUICK)
+    assert opened == ["dbfs:///calls/a.wav"]
+
+
+@pytest.mark.parametrize(
+    ("root", "local"),
+    [
+        ("lakehouse", True),
+        ("~/lakehouse", True),
+        ("a:b/c", True),
+        ("file:/lake house", True),
+        ("file:///lake", True),
+        ("dbfs:/lake", False),
+        ("s3://bucket/lake", False),
+    ],
+)
+def test_a_uri_is_no_local_path(root: str, local: bool) -> None:
+    assert is_local(root) == local
+
+
+def test_file_uris_with_one_slash_are_local() -> None:
+    assert local_path("file:/calls/a%20b.wav") == Path("/calls/a b.wav")
+
+
 def test_content_wins_over_the_uri() -> None:
     assert _bytes("/no/such/file", _RECORDING) == _RECORDING
 
@@ -112,7 +161,7 @@ def test_content_wins_over_the_uri() -> None:
     ("uri", "kind"),
     [
         ("none.wav", "missing"),
-        ("none/none.wav", "missing"),
+        ("none/none.wav", "no_folder"),
         ("file.wav/inside.wav", "missing"),
         ("n" * 300, "missing"),
         ("zero\0byte.wav", "missing"),
@@ -135,7 +184,7 @@ def test_a_local_file_that_cannot_be_read_is_a_lasting_failure(tmp_path: Path, u
 
 
 def test_the_home_folder_of_nobody_is_missing() -> None:
-    assert _failure("~no-such-user-here/a.wav").kind == "missing"
+    assert _failure("~no-such-user-here/a.wav").kind == "no_folder"
 
 
 def test_neither_uri_nor_bytes_is_a_failure() -> None:
@@ -192,7 +241,7 @@ def test_a_download_is_whole_and_leaves_nothing_behind(server: Server) -> None:
     [
         ("404", "missing", False),
         ("410", "missing", False),
-        ("401", "forbidden", False),
+        ("401", "credentials", True),
         ("403", "forbidden", False),
         ("400", "refused", False),
         ("429", "network", True),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,12 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.config import SAMPLE_RATE_HZ, Config
+from transforms.audio.channel import Channel, SpeechChunk
 from transforms.audio.decoders import DecodeReport
-from transforms.audio.packing import ChunkSpan, Packer
 from transforms.audio.parts import Part
-from transforms.audio.quality import Meter, VoicePower
+from transforms.audio.quality import Meter
 from transforms.audio.reading import Block, read_audio
-from transforms.audio.vad import SpeechFinder
 from transforms.errors import RecordingError
 from transforms.stores.fetch import fetched
 
@@ -160,68 +159,30 @@ def _flag(closing: Closing, report: DecodeReport, work: Work) -> None:
 def _speech(
     work: Work, part: Part, blocks: Iterator[Block], config: Config, clock: StageClock, closing: Closing, meter: Meter
 ) -> Iterator[Chunk]:
-    channels: list[_Channel] = []
+    channels: list[Channel] = []
     samples_heard = speech_samples = 0
+    split = work.channels == "split"
+
+    def dressed(index: int, found: list[SpeechChunk]) -> Iterator[Chunk]:
+        nonlocal speech_samples
+        for chunk in found:
+            speech_samples += chunk.speech_samples
+            yield Chunk(work, index if split else None, chunk.index, chunk.start_ms, chunk.end_ms, chunk.samples)
+
     for block in part.cut(blocks):
         samples_heard += block.shape[1]
         if not channels:
-            split = work.channels == "split"
-            channels = [_Channel(work, index if split else None, part.start, config) for index in range(block.shape[0])]
-        for channel, samples in zip(channels, block, strict=True):
+            channels = [Channel(config.vad, config.packing, part.start) for _ in range(block.shape[0])]
+        for index, (channel, samples) in enumerate(zip(channels, block, strict=True)):
             with clock("vad"):
                 found = channel.push(samples)
-            for chunk, speech in found:
-                speech_samples += speech
-                yield chunk
-    for channel in channels:
+            yield from dressed(index, found)
+    for index, channel in enumerate(channels):
         with clock("vad"):
             found = channel.finish()
-        for chunk, speech in found:
-            speech_samples += speech
-            yield chunk
+        yield from dressed(index, found)
     closing.audio_ms = samples_heard * 1000 // SAMPLE_RATE_HZ
     closing.speech_ms = speech_samples * 1000 // SAMPLE_RATE_HZ
     closing.chunk_count = sum(channel.count for channel in channels)
     if samples_heard:
         closing.quality = meter.finish(part.continues, [channel.voice for channel in channels])
-
-
-class _Channel:
-    """VAD and packing of one channel, holding only the samples that a chunk may still need."""
-
-    def __init__(self, work: Work, channel: int | None, start: int, config: Config) -> None:
-        self._work, self._channel, self._start = work, channel, start
-        self._packer = Packer(config.vad, config.packing)
-        self._finder = SpeechFinder(config.vad, self._packer.max_span_samples)
-        self._held = np.zeros(0, dtype=np.float32)
-        self._held_from = 0
-        self.count = 0
-
-    @property
-    def voice(self) -> VoicePower:
-        return self._finder.voice
-
-    def push(self, samples: NDArray[np.float32]) -> list[tuple[Chunk, int]]:
-        self._held = np.concatenate([self._held, samples])
-        spans = self._finder.push(samples)
-        packed = [chunk for span in spans for chunk in self._packer.push(span)] + self._packer.advance(
-            self._finder.settled
-        )
-        return self._cut_out(packed, self._packer.needed_from(self._finder.settled))
-
-    def finish(self) -> list[tuple[Chunk, int]]:
-        packed = [chunk for span in self._finder.finish() for chunk in self._packer.push(span)]
-        total = self._held_from + len(self._held)
-        return self._cut_out(packed + self._packer.finish(total), total)
-
-    def _cut_out(self, packed: Iterable[ChunkSpan], needed_from: int) -> list[tuple[Chunk, int]]:
-        found = []
-        for span in packed:
-            samples = self._held[span.start - self._held_from : span.end - self._held_from].copy()
-            start_ms, end_ms = ((self._start + at) * 1000 // SAMPLE_RATE_HZ for at in (span.start, span.end))
-            found.append((Chunk(self._work, self._channel, self.count, start_ms, end_ms, samples), span.speech_samples))
-            self.count += 1
-        drop = needed_from - self._held_from
-        if drop > 0:
-            self._held, self._held_from = self._held[drop:].copy(), needed_from
-        return found

@@ -19,7 +19,8 @@ from typing import Any, Literal, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.config import Config, ConfigError
+from schemas.config import AUTO_PER_CHUNK, Config, ConfigError
+from transforms.errors import MachineError
 from transforms.text.tokens import Token, WordTimes
 
 RECOGNIZERS = {
@@ -36,9 +37,8 @@ RECOGNIZER_TIMES = "recognizer"
 Samples = NDArray[np.float32]
 
 
-class EngineLost(RuntimeError):
-    """The engine cannot go on in this process (dead device, out of memory at batch size 1): the task must fail, so that
-    Spark retries it."""
+class EngineLost(MachineError):
+    """The engine cannot go on in this process: a dead device, out of memory at batch size 1."""
 
 
 @dataclass(frozen=True)
@@ -125,19 +125,48 @@ class EngineSpec(Protocol):
         """
         ...
 
+    @property
+    def longest_s(self) -> float | None:
+        """The longest utterance that the engine takes, in seconds; None for any."""
+        ...
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        """ISO 639 codes that the engine speaks; None for any, or where only the loaded model knows."""
+        ...
+
     def load(self) -> Any: ...
 
 
-class AlignerSpec(EngineSpec, Protocol):
-    @property
-    def languages(self) -> frozenset[str] | None:
-        """ISO 639 codes that the aligner speaks; None for any."""
-        ...
+AlignerSpec = EngineSpec
+
+
+def longest_s(spec: EngineSpec) -> float | None:
+    """What `spec.longest_s` says; None where one's own engine says nothing."""
+    return getattr(spec, "longest_s", None)
+
+
+def languages_of(spec: EngineSpec) -> frozenset[str] | None:
+    """What `spec.languages` says; None where one's own engine says nothing."""
+    return getattr(spec, "languages", None)
 
 
 def recognizer_spec(config: Config) -> EngineSpec:
-    """The checked spec of the configured recognizer. Raises ConfigError."""
-    return _spec(config.engine.name, RECOGNIZERS, config.engine.options)  # type: ignore[no-any-return]
+    """The checked spec of the configured recognizer. Raises ConfigError, also for what the configuration asks of it and
+    it cannot do."""
+    spec: EngineSpec = _spec(config.engine.name, RECOGNIZERS, config.engine.options)
+    name, most_s, known = config.engine.name, longest_s(spec), languages_of(spec)
+    if most_s is not None and config.packing.max_chunk_s > most_s:
+        raise ConfigError(
+            f"packing.max_chunk_s is {config.packing.max_chunk_s:g}, but engine '{name}' takes at most {most_s:g} s "
+            "at once: lower it"
+        )
+    if config.language not in (None, AUTO_PER_CHUNK) and known is not None and config.language not in known:
+        raise ConfigError(
+            f"language is '{config.language}', which engine '{name}' does not speak: "
+            f"it speaks {', '.join(sorted(known))}"
+        )
+    return spec
 
 
 def aligner_specs(config: Config) -> tuple[tuple[str, AlignerSpec | None], ...]:

@@ -55,6 +55,10 @@ class SphinxSpec:
     """English only, no options."""
 
     @property
+    def longest_s(self) -> None:
+        return None
+
+    @property
     def languages(self) -> frozenset[str]:
         return frozenset({"en"})
 

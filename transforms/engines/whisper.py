@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from schemas.config import SAMPLE_RATE_HZ, ConfigError
 from transforms.engines import Hypothesis, Utterance, check_counts
+from transforms.engines.device import device_errors
 from transforms.engines.model_files import EMBEDDED, model_folder
 from transforms.errors import RecordingError
 from transforms.packages import require_packages
@@ -60,6 +61,14 @@ class WhisperSpec:
             "compute_type": self.compute_type,
             "version": 1,
         }
+
+    @property
+    def longest_s(self) -> float:
+        return _WINDOW_S
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        return frozenset({"en"}) if self.model.endswith(".en") else None
 
     @property
     def revision(self) -> str:
@@ -133,10 +142,14 @@ class WhisperRecognizer:
                 known = ", ".join(sorted(self._languages))
                 message = f"the model does not know the language '{utterance.language}'; it knows {known}"
                 raise RecordingError("recognize", "language", message)
+            if len(utterance.samples) > _WINDOW_S * SAMPLE_RATE_HZ:  # CTranslate2's alignment would crash
+                message = f"the model takes at most {_WINDOW_S} s at once; lower packing.max_chunk_s"
+                raise RecordingError("recognize", "too_long", message)
             groups[utterance.context].append(index)
         found: dict[int, Hypothesis] = {}
-        for context, indexes in groups.items():
-            found.update(zip(indexes, self._recognize_alike([utterances[i] for i in indexes], context), strict=True))
+        with device_errors():
+            for context, alike in groups.items():
+                found.update(zip(alike, self._recognize_alike([utterances[i] for i in alike], context), strict=True))
         return [found[index] for index in range(len(utterances))]
 
     def _recognize_alike(self, utterances: Sequence[Utterance], context: str | None) -> list[Hypothesis]:

@@ -21,7 +21,7 @@ from schemas.config import ConfigError
 from schemas.tables import RECORDINGS, WORDS
 from transforms.lake.session import first_line
 from transforms.lake.tables import Tables
-from transforms.stores.fetch import local_path
+from transforms.stores.fetch import local_path, scheme_of
 
 METADATA = "metadata.reference"
 _PART = ("audio_id", "channel", "speaker")
@@ -141,7 +141,9 @@ def _absolute(folder: str) -> Any:
     # Without annotations, of which Spark would make its own sense.
     return F.udf(
         lambda uri: (
-            uri if uri is None or "://" in uri else os.path.normpath(uri if uri.startswith("/") else f"{folder}/{uri}")
+            uri
+            if uri is None or scheme_of(uri)
+            else os.path.normpath(uri if uri.startswith("/") else f"{folder}/{uri}")
         ),
         "string",
     )

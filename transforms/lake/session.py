@@ -3,6 +3,7 @@ conf/spark-local.conf."""
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import shutil
@@ -13,8 +14,13 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from transforms.stores.scratch import hold, sweep
+
 LOCAL_CONF = Path(__file__).resolve().parents[2] / "conf" / "spark-local.conf"
 _MIN_JAVA = 17
+_LOG_PREFIX = "lakescribe-spark-"
+_LOG_KEPT_S = 86_400.0
+"""A log that its process could not remove, since it failed or was killed, is there for so long at least."""
 _BYTES_PER_ARROW_BATCH = 32 << 20
 
 
@@ -40,8 +46,20 @@ def session(verbose: bool = False) -> SparkSession:
     if verbose:
         return builder.config("spark.log.level", "WARN").getOrCreate()
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)  # it repeats every exception as JSON
-    with tempfile.NamedTemporaryFile(prefix="lakescribe-spark-", suffix=".log", delete=False) as log:
-        return _started_quietly(builder.config("spark.log.level", "ERROR"), log.fileno(), log.name)
+    sweep(_LOG_PREFIX, _LOG_KEPT_S)
+    with tempfile.NamedTemporaryFile(prefix=_LOG_PREFIX, suffix=".log", delete=False) as log:
+        hold(log.fileno())  # as Java does, too, which inherits it
+        spark = _started_quietly(builder.config("spark.log.level", "ERROR"), log.fileno(), log.name)
+    atexit.register(_end_log, Path(log.name))
+    return spark
+
+
+def _end_log(log: Path) -> None:
+    """At the end of the process: what Spark said is of interest where something was raised that nobody caught."""
+    if hasattr(sys, "last_value"):
+        print(f"what Spark said is in {log}", file=sys.stderr)
+    else:
+        log.unlink(missing_ok=True)
 
 
 def _started_quietly(builder: SparkSession.Builder, log: int, name: str) -> SparkSession:

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.config import SAMPLE_RATE_HZ
-from transforms.engines import Aligner, AlignerSpec, AlignmentRequest, Hypothesis, Samples, check_counts
+from transforms.engines import (
+    Aligner,
+    AlignerSpec,
+    AlignmentRequest,
+    Hypothesis,
+    Samples,
+    check_counts,
+    languages_of,
+    longest_s,
+)
 from transforms.text.tokens import WordTime, WordTimes
 from transforms.text.words import Span, confidences, settle_times, split_words, token_times
 
@@ -27,9 +36,7 @@ def align_all(
     spans = [split_words(hypothesis.text, hypothesis.language, hypothesis.tokens) for _, hypothesis in items]
     found: list[tuple[str, WordTimes] | None] = [None] * len(items)
     for name, spec, aligner in aligners:
-        open_items = [
-            i for i, times in enumerate(found) if times is None and spans[i] and _speaks(spec, items[i][1].language)
-        ]
+        open_items = [i for i, times in enumerate(found) if times is None and spans[i] and _takes(spec, *items[i])]
         times = (
             [token_times(spans[i], items[i][1].tokens) for i in open_items]
             if aligner is None
@@ -45,8 +52,12 @@ def align_all(
     ]
 
 
-def _speaks(spec: AlignerSpec | None, language: str | None) -> bool:
-    return spec is None or spec.languages is None or language in spec.languages
+def _takes(spec: AlignerSpec | None, samples: Samples, hypothesis: Hypothesis) -> bool:
+    if spec is None:
+        return True
+    languages, most_s = languages_of(spec), longest_s(spec)
+    speaks = languages is None or hypothesis.language in languages
+    return speaks and (most_s is None or len(samples) <= most_s * SAMPLE_RATE_HZ)
 
 
 def _ask(

@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 from schemas.config import SAMPLE_RATE_HZ, RetryConfig
 from transforms.audio.vad import quietest_sample
 from transforms.engines import EngineLost, Hypothesis, Recognizer, Utterance, check_counts
-from transforms.errors import RecordingError
+from transforms.errors import MachineError, RecordingError
 from transforms.text.tokens import Token
 from transforms.text.words import separator
 
@@ -99,7 +99,7 @@ def recognize_safely(
     as its result."""
     try:
         found = recognizer.recognize(utterances)
-    except EngineLost:
+    except MachineError:
         raise
     except MemoryError as error:
         if len(utterances) == 1:

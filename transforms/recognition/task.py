@@ -22,6 +22,7 @@ from transforms.audio.prefetch import Prefetch
 from transforms.engines import AlignerSpec, EngineSpec, Hypothesis, Utterance, load_once
 from transforms.errors import RecordingError
 from transforms.recognition.align import align_all
+from transforms.recognition.alike import Streak, in_process, outcome
 from transforms.recognition.batching import Window
 from transforms.recognition.languages import LanguageBook
 from transforms.recognition.second_try import Tries, recognize_all
@@ -73,6 +74,7 @@ class TaskReport:
     second_tries: int = 0
     retries: int = 0
     busy_s: float = 0.0
+    alike: Streak = field(default_factory=Streak)
     seconds: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -91,7 +93,7 @@ def recognize_partition(
     one closing row.
 
     `report` is called once, at the end. What is wrong with a recording becomes a row; what is wrong with the machine is
-    raised.
+    raised, as is MachineError when too many recordings in a row failed alike in this process.
     """
     task, started = _Task(spec), time.monotonic()
     with Prefetch(works_of(rows), spec.config) as front_end:
@@ -113,10 +115,12 @@ class _Task:
     def __init__(self, spec: TaskSpec) -> None:
         self.spec, self.report = spec, TaskReport()
         self._clock = StageClock()
-        self._window = Window(spec.config.batching)
+        self._window = Window(spec.config.batching, spec.recognizer)
         self._languages = LanguageBook()
         self._open_chunks: Counter[tuple[str, int]] = Counter()
         self._closings: dict[tuple[str, int], Closing] = {}
+        self._unread: dict[tuple[str, int], RecordingError | None] = {}
+        """The first error of works of which no chunk was read so far, None once one was."""
         self._rows: list[dict[str, Any]] = []
         self._tries = Tries()
 
@@ -192,6 +196,9 @@ class _Task:
         for chunk, result in done:
             if isinstance(result, RecordingError):
                 self._rows.append({**self._key_row(chunk), "error": result.row(), "flags": ["incomplete"]})
+                self._unread.setdefault(_key(chunk.work), result)
+            else:
+                self._unread[_key(chunk.work)] = None
             self._open_chunks[_key(chunk.work)] -= 1
         for work in {_key(chunk.work): chunk.work for chunk, _ in done}.values():
             self._emit_if_done(work)
@@ -242,6 +249,10 @@ class _Task:
         self.report.recordings += not closing.continues
         self.report.failed += closing.error is not None
         self.report.audio_ms += closing.audio_ms
+        unread = self._unread.pop(key, None)
+        ended = outcome(closing.error or unread)
+        self.report.alike += ended
+        in_process(self.spec.run_id, ended).check(self.spec.config.run.alike_failures)
 
     def _flush(self) -> pa.RecordBatch:
         rows, self._rows = self._rows, []

@@ -3,12 +3,9 @@ temporary file."""
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import io
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,18 +15,22 @@ from urllib.parse import unquote, urlsplit
 
 from schemas.config import FetchConfig
 from transforms.errors import RecordingError
+from transforms.stores.reasons import explain
+from transforms.stores.scratch import scratch_folder
 
 Source = Path | io.BytesIO
 
-_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
 _FIRST_WAIT_S = 0.5
+_DATABRICKS = Path("/")
+"""Where its machines mount dbfs and Volumes."""
 
 
 @contextmanager
 def fetched(uri: str | None, content: bytes | None, config: FetchConfig) -> Iterator[Source]:
     """The recording as a local file or as bytes; a temporary copy is gone afterwards. `content` wins over `uri`.
 
-    Raises RecordingError with stage 'fetch'; errors that may pass were tried `config.attempts` times.
+    Raises RecordingError with stage 'fetch'; errors that may pass were tried `config.attempts` times. Raises
+    MachineError if this machine can fetch nothing: its disk is full.
     """
     if content is not None:
         if not content:
@@ -40,21 +41,49 @@ def fetched(uri: str | None, content: bytes | None, config: FetchConfig) -> Iter
     elif (path := local_path(uri)) is not None:
         yield _checked(path)
     else:
-        with tempfile.TemporaryDirectory(prefix="lakescribe-") as folder:
-            copy = Path(folder) / "recording"
+        with scratch_folder() as folder:
+            copy = folder / "recording"
             _download(uri, copy, config)
             yield _checked(copy, uri)
 
 
+def scheme_of(uri: str) -> str | None:
+    """'s3' of s3://bucket/a.wav, None for a plain path. Of those with one slash, as Hadoop and Databricks write them,
+    only 'file:/…' and 'dbfs:/…' are uris: other names may hold a colon."""
+    scheme, slashes, _ = uri.partition("://")
+    if slashes:
+        return scheme
+    return next((known for known in ("file", "dbfs") if uri.startswith(f"{known}:/")), None)
+
+
+def is_local(root: str) -> bool:
+    """True for a path of this machine (plain, ~, file:), False for a uri. dbfs: is one although `local_path` knows its
+    mount: what writes tables there (Spark) does that better by the uri."""
+    return scheme_of(root) in (None, "file")
+
+
 def local_path(uri: str) -> Path | None:
-    """The path of a local uri (a plain path, ~ or file://), None for a remote one."""
-    scheme, colon, _ = uri.partition("://")
-    if not colon:
+    """The path of a local uri (a plain path, ~ or file:), None for a remote one. dbfs: is local where it is mounted."""
+    scheme = scheme_of(uri)
+    if scheme is None:
         try:
             return Path(uri).expanduser()
         except RuntimeError:  # ~nobody: there is no such user, and so no such file
             return Path(uri)
+    if scheme == "dbfs":
+        return _on_mount(_path_on_dbfs(uri))
     return Path(unquote(urlsplit(uri).path)) if scheme == "file" else None
+
+
+def _path_on_dbfs(uri: str) -> str:
+    return "/" + uri.removeprefix("dbfs:").lstrip("/")
+
+
+def _on_mount(path: str) -> Path | None:
+    """A path of DBFS in this machine's file system; volumes are mounted under their own name."""
+    if path.startswith("/Volumes/"):
+        return _DATABRICKS / path[1:] if (_DATABRICKS / "Volumes").is_dir() else None
+    return _DATABRICKS / "dbfs" / path[1:] if (_DATABRICKS / "dbfs").is_dir() else None
 
 
 def _checked(path: Path, uri: str | None = None) -> Path:
@@ -68,7 +97,10 @@ def _checked(path: Path, uri: str | None = None) -> Path:
     except ValueError as error:  # a zero byte in the name
         raise RecordingError("fetch", "missing", f"{name!r} is no file name ({error}); correct the uri") from error
     except OSError as error:
-        raise _explain(error, name) from error
+        if isinstance(error, FileNotFoundError) and not path.parent.exists():
+            reason = f"{name} does not exist, nor does its folder; mount that on every machine, or correct the uri"
+            raise RecordingError("fetch", "no_folder", reason) from error
+        raise explain(error, name) from error
     if size_bytes == 0:
         raise RecordingError("fetch", "empty", f"{name} has 0 bytes; copy the recording again")
     return path
@@ -83,7 +115,7 @@ def _download(uri: str, target: Path, config: FetchConfig) -> None:
         except (
             Exception
         ) as error:  # what a filesystem raises is its plug-in's choice: all of it is explained, none is dropped
-            failure = _explain(error, uri)
+            failure = explain(error, uri)
             if not failure.transient or attempt == config.attempts:
                 raise failure from error
             time.sleep(_FIRST_WAIT_S * 2 ** (attempt - 1))
@@ -93,7 +125,9 @@ def open_filesystem(uri: str, config: FetchConfig) -> tuple[Any, str]:
     """fsspec's filesystem for `uri` and the path in it, with the configured timeouts and options."""
     import fsspec
 
-    scheme = urlsplit(uri).scheme
+    scheme = scheme_of(uri) or ""
+    if scheme == "dbfs":
+        uri = f"dbfs://{_path_on_dbfs(uri)}"  # fsspec takes one slash for a path
     options = dict(config.storage_options.get(scheme, {}))
     if scheme in ("http", "https"):
         import aiohttp
@@ -106,37 +140,3 @@ def open_filesystem(uri: str, config: FetchConfig) -> tuple[Any, str]:
         )
     filesystem, path = fsspec.core.url_to_fs(uri, **options)
     return filesystem, path
-
-
-def _explain(error: Exception, name: str) -> RecordingError:
-    status = getattr(error, "status", None)
-    no_such_name = getattr(error, "errno", None) in (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
-    if isinstance(error, FileNotFoundError) or status in (404, 410) or no_such_name:
-        return RecordingError(
-            "fetch", "missing", f"{name} does not exist; correct the uri or take it out of the manifest"
-        )
-    if isinstance(error, IsADirectoryError):
-        return RecordingError("fetch", "folder", f"{name} is a folder; list its files with python -m jobs.manifest")
-    if isinstance(error, PermissionError) or status in (401, 403):
-        return RecordingError(
-            "fetch", "forbidden", f"no right to read {name}; give the job's user or its credentials access"
-        )
-    if isinstance(error, ImportError) or (isinstance(error, ValueError) and "rotocol" in str(error)):
-        scheme = urlsplit(name).scheme
-        extra = _EXTRAS.get(scheme)
-        install = (
-            f"install it with pip install 'lakescribe[{extra}]' on driver and executors"
-            if extra
-            else "install the fsspec plug-in for it"
-        )
-        return RecordingError("fetch", "unsupported", f"{name}: nothing here opens {scheme}:// ({error}); {install}")
-    if isinstance(error, TimeoutError | asyncio.TimeoutError):
-        return RecordingError(
-            "fetch", "timeout", f"{name}: the server did not answer in time; the next run tries again", transient=True
-        )
-    if status is not None and 400 <= status < 500 and status != 429:
-        return RecordingError(
-            "fetch", "refused", f"{name}: the server answered {status}; open the address by hand to see why"
-        )
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return RecordingError("fetch", "network", f"{name}: {reason}; the next run tries again", transient=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 from schemas.config import ConfigError, FetchConfig
 from transforms.stores.fetch import local_path, open_filesystem
+from transforms.stores.scratch import scratch_folder
 
 _ATOMIC_PUT = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
 """Stores in which an object is there only once all of it is; the others get a temporary name first."""
@@ -24,8 +24,8 @@ def write_whole(folder: str, name: str, parts: Iterable[str], config: FetchConfi
     if local is not None:
         local.mkdir(parents=True, exist_ok=True)
         return _write_local(local / name, parts)
-    with tempfile.TemporaryDirectory(prefix="lakescribe-") as scratch:
-        copy = Path(scratch) / "file"
+    with scratch_folder() as scratch:
+        copy = scratch / "file"
         size_bytes = _write_local(copy, parts)
         _put(copy, folder.rstrip("/"), name, config)
     return size_bytes

@@ -35,6 +35,10 @@ class QwenAlignerSpec(Checkpoint):
     model: str = "Qwen/Qwen3-ForcedAligner-0.6B"
 
     @property
+    def longest_s(self) -> float:
+        return _LONGEST_S
+
+    @property
     def languages(self) -> frozenset[str]:
         return ALIGNABLE
 

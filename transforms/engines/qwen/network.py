@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 from transformers.utils.import_utils import is_flash_attn_2_available
 
-from transforms.engines import EngineLost
+from transforms.engines.device import device_errors
 from transforms.engines.qwen.attention import GROUPED, WINDOWED
 from transforms.engines.qwen.checkpoint import Checkpoint
 from transforms.engines.qwen.languages import CODES, NAMES
@@ -132,18 +132,10 @@ def memory_and_device_errors() -> Iterator[None]:
     """Turns torch's out-of-memory errors into MemoryError (the caller halves the batch), and a dead CUDA context into
     EngineLost."""
     try:
-        yield
-    except torch.OutOfMemoryError as error:
+        with device_errors():
+            yield
+    except MemoryError:
         torch.cuda.empty_cache()
-        raise MemoryError(str(error)) from error
-    except RuntimeError as error:
-        message = str(error)
-        if "can't allocate memory" in message or "not enough memory" in message:
-            raise MemoryError(message) from error
-        if "CUDA error" in message or "cuDNN error" in message or "CUBLAS_STATUS" in message:
-            raise EngineLost(
-                f"the GPU cannot go on in this process ({message.splitlines()[0]}); Spark starts the task anew"
-            ) from error
         raise
 
 

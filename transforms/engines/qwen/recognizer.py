@@ -55,6 +55,14 @@ class QwenSpec(Checkpoint):
             "version": VERSION,
         }
 
+    @property
+    def longest_s(self) -> float:
+        return _LONGEST_S
+
+    @property
+    def languages(self) -> frozenset[str]:
+        return frozenset(NAMES)
+
     def checked(self) -> QwenSpec:
         if self.n_best < 1 or self.tokens_per_s <= 0 or self.max_context_tokens < 0:
             raise ConfigError(f"{_WHAT}: n_best ≥ 1, tokens_per_s > 0, max_context_tokens ≥ 0 are asked for: {self}")

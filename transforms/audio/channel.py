@@ -1,0 +1,81 @@
+"""VAD and packing of one stream of samples: blocks in, chunks of speech out as soon as nothing can join them any more.
+
+Knows no recording: `front` dresses the chunks with the work they belong to, and a live server calls this as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.config import SAMPLE_RATE_HZ, PackingConfig, VadConfig
+from transforms.audio.packing import ChunkSpan, Packer
+from transforms.audio.quality import VoicePower
+from transforms.audio.vad import SpeechFinder
+
+
+@dataclass(frozen=True)
+class SpeechChunk:
+    """A stretch to recognize; times in ms on the stream's own time line; `samples` as engines.Utterance wants them, of
+    which `speech_samples` are speech and the rest pauses and padding. `index` counts from 0 in the stream."""
+
+    index: int
+    start_ms: int
+    end_ms: int
+    samples: NDArray[np.float32] = field(repr=False)
+    speech_samples: int
+
+    @property
+    def speech_ms(self) -> int:
+        return self.speech_samples * 1000 // SAMPLE_RATE_HZ
+
+
+class Channel:
+    """One stream, of which only the samples are held that a chunk may still need.
+
+    `start`: the place of its first sample on the time line, in samples. Not for several threads at once.
+    """
+
+    def __init__(self, vad: VadConfig, packing: PackingConfig, start: int = 0) -> None:
+        self._start = start
+        self._packer = Packer(vad, packing)
+        self._finder = SpeechFinder(vad, self._packer.max_span_samples)
+        self._held = np.zeros(0, dtype=np.float32)
+        self._held_from = 0
+        self.count = 0
+        """Chunks that came out so far."""
+
+    @property
+    def voice(self) -> VoicePower:
+        return self._finder.voice
+
+    def push(self, samples: NDArray[np.float32]) -> list[SpeechChunk]:
+        """The chunks that these samples complete, in order of time. `samples`: the stream's next, 1-D float32 of 16 kHz
+        in [-1, 1], of any length."""
+        self._held = np.concatenate([self._held, samples])
+        spans = self._finder.push(samples)
+        packed = [chunk for span in spans for chunk in self._packer.push(span)] + self._packer.advance(
+            self._finder.settled
+        )
+        return self._cut_out(packed, self._packer.needed_from(self._finder.settled))
+
+    def finish(self) -> list[SpeechChunk]:
+        """The last chunks, once all samples were pushed."""
+        packed = [chunk for span in self._finder.finish() for chunk in self._packer.push(span)]
+        total = self._held_from + len(self._held)
+        return self._cut_out(packed + self._packer.finish(total), total)
+
+    def _cut_out(self, packed: Iterable[ChunkSpan], needed_from: int) -> list[SpeechChunk]:
+        found = []
+        for span in packed:
+            samples = self._held[span.start - self._held_from : span.end - self._held_from].copy()
+            start_ms, end_ms = ((self._start + at) * 1000 // SAMPLE_RATE_HZ for at in (span.start, span.end))
+            found.append(SpeechChunk(self.count, start_ms, end_ms, samples, span.speech_samples))
+            self.count += 1
+        drop = needed_from - self._held_from
+        if drop > 0:
+            self._held, self._held_from = self._held[drop:].copy(), needed_from
+        return found
