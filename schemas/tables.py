@@ -13,17 +13,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from schemas.flags import FLAGS_COMMENT
 from schemas.quality import QUALITY
 
 TEXT, INT, BIGINT, DOUBLE, BOOLEAN = pa.string(), pa.int32(), pa.int64(), pa.float64(), pa.bool_()
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 FLAGS = pa.list_(TEXT)
-
-FLAGS_COMMENT = (
-    "what a person should look at: repetition, truncated, no_speech, low_confidence, language_mismatch, unaligned, "
-    "duration_mismatch (the file's header claims another length), damaged (a part could not be decoded), "
-    "incomplete (a chunk failed), context_echo (only words of the context), context_cut (the context was too long)"
-)
 
 WORD = pa.struct(
     [
