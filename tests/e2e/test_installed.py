@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,13 @@ def test_the_command_lists_all_that_there_are_and_is_not_the_checkout_s(programs
     assert [line.split()[1] for line in listed.splitlines() if line.startswith("  lakescribe ")] == list(commands())
     where = _done([programs / "python", "-c", "import jobs; print(jobs.__file__)"], tmp_path)
     assert Path(where).is_relative_to(programs.parent)
+
+
+def test_every_package_is_listed_for_the_wheel() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    sources = [path for top in ("jobs", "schemas", "transforms") for path in (ROOT / top).rglob("__init__.py")]
+    packages = {".".join(path.relative_to(ROOT).parent.parts) for path in sources}
+    assert set(listed) == packages | {"schemas.conf"}
 
 
 def test_each_configuration_that_comes_with_it_is_found_by_its_name(programs: Path, tmp_path: Path) -> None:
