@@ -57,7 +57,7 @@ demo: $(RUN_TIME) ## transcribe AUDIO (examples, or AUDIO=~/calls) into TABLES a
 	@$(PY) -m jobs.demo --audio "$(call home,$(AUDIO))" --tables "$(call home,$(TABLES))"
 
 demo-qwen: $(QWEN) ## the same job with the engine qwen on the tiny checkpoints of examples/tiny_qwen
-	@$(PY) -m jobs.demo --config conf/qwen-tiny.yaml --audio examples/tiny_qwen/speech/recordings.tsv --tables ./lakehouse-qwen
+	@$(PY) -m jobs.demo --config examples/tiny_qwen/config.yaml --audio examples/tiny_qwen/speech/recordings.tsv --tables ./lakehouse-qwen
 
 test: $(DEV) ## run the tests, on two cores (ARGS="-k packing")
 	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)

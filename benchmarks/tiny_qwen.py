@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--long", type=int, default=4)
     options = parser.parse_args()
     sys.path.insert(0, str(TINY))  # the scripts that make the speech stand alone there
-    config = load_config("conf/qwen-tiny.yaml", [f"{key}={TINY / name}" for key, name in _MODELS.items()])
+    config = load_config("examples/tiny_qwen/config.yaml", [f"{key}={TINY / name}" for key, name in _MODELS.items()])
     print(f"Tiny checkpoints, {machine()}\n")
     print("| | | word error rate | median word start error | matched words |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:

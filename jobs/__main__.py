@@ -1,4 +1,4 @@
-"""List the commands, or run one:  python -m jobs"""
+"""List the commands, or run one:  python -m jobs, or lakescribe where the package is installed"""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import ast
 import pkgutil
 import runpy
 import sys
+from pathlib import Path
 
 import jobs
 
 
 def main() -> None:
-    known = commands()
+    known, typed = commands(), "lakescribe " if Path(sys.argv[0]).stem == "lakescribe" else "python -m jobs."
     if len(sys.argv) > 1 and sys.argv[1] in known:
         del sys.argv[0]
         runpy.run_module(f"jobs.{sys.argv[0]}", run_name="__main__", alter_sys=True)
@@ -21,7 +22,7 @@ def main() -> None:
         print(f"error: there is no command {sys.argv[1]}\n", file=sys.stderr)
     width = max(map(len, known))
     for name, line in known.items():
-        print(f"  python -m jobs.{name:{width}}  {line}", file=sys.stderr if asked else sys.stdout)
+        print(f"  {typed}{name:{width}}  {line}", file=sys.stderr if asked else sys.stdout)
     if asked:
         raise SystemExit(2)
     print("\nEach has --help, with an example.")

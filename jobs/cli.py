@@ -8,13 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from schemas.config import Config, ConfigError, load_config
+from schemas.shipped import configurations
 from transforms.errors import ExportError, LostClaims, ManifestError, RecordingError
 from transforms.lake.session import NoJava
 from transforms.search.embedder import EMBEDDED
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", help="YAML file, for example conf/local.yaml; without it all defaults")
+    names = ", ".join(sorted(configurations()))
+    parser.add_argument(
+        "--config", help=f"YAML file, or one that comes with Lakescribe: {names}; without it all defaults"
+    )
     parser.add_argument(
         "--set",
         action="append",

@@ -16,6 +16,7 @@ from transforms.lake.session import session
 from transforms.lake.tables import Tables
 from transforms.run.job import RunSummary, transcribe
 from transforms.run.listing import list_recordings
+from transforms.text.clock import clock
 
 _SHOWN = 40
 _TEXT_CHARS = 64
@@ -26,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--audio", default="examples/recordings.tsv", help="a folder, a glob or a list of recordings")
     parser.add_argument("--tables", default="lakehouse", help="where to put the Delta tables")
     add_config_arguments(parser)
-    parser.set_defaults(config="conf/local.yaml")
+    parser.set_defaults(config="local")
     options = parser.parse_args(arguments)
     with exit_with_reason():
         config = load_arguments_config(options)
@@ -73,7 +74,7 @@ _QUESTIONS = (
 
 
 def _shown(row: Any) -> list[str]:
-    length = "" if row.duration_ms is None else f"{row.duration_ms // 60_000}:{row.duration_ms // 1000 % 60:02d}"
+    length = "" if row.duration_ms is None else clock(row.duration_ms)
     confidence = "" if row.confidence is None else f"{row.confidence:.2f}"
     text = " ".join((row.text or "").split())
     shown = text if len(text) <= _TEXT_CHARS else text[: _TEXT_CHARS - 1] + "…"

@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
-
-if not __package__:  # spark-submit puts this folder on the path, not the project's root
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from jobs.cli import add_model_argument, add_tables_arguments, exit_with_reason
 from transforms.lake.local_tables import LocalTables
@@ -19,6 +16,7 @@ from transforms.lake.session import session
 from transforms.lake.tables import Tables
 from transforms.search.meaning import Passage, nearest
 from transforms.search.phrases import SEARCHED, Hit, search
+from transforms.text.clock import exact_clock
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -68,7 +66,7 @@ def show(hits: Sequence[Hit | Passage]) -> None:
         for hit in inside:
             score = hit.similarity if isinstance(hit, Passage) else hit.confidence
             speaker = f"{hit.speaker}: " if hit.speaker else ""
-            print(f"  {clock(hit.start_ms)}  {'    ' if score is None else f'{score:.2f}'}  {speaker}{_said(hit)}")
+            print(f"  {at(hit.start_ms)}  {'    ' if score is None else f'{score:.2f}'}  {speaker}{_said(hit)}")
 
 
 def _said(hit: Hit | Passage) -> str:
@@ -77,13 +75,9 @@ def _said(hit: Hit | Passage) -> str:
     return " ".join(part for part in (hit.before, f"[{hit.phrase}]", hit.after) if part)
 
 
-def clock(at_ms: int | None) -> str:
-    """mm:ss.mmm, with hours where there are some: 12:03.450, 1:02:03.450."""
-    if at_ms is None:
-        return "--:--.---"
-    minutes, ms = divmod(at_ms, 60_000)
-    hours, minutes = divmod(minutes, 60)
-    return f"{f'{hours}:' if hours else ''}{minutes:02d}:{ms // 1000:02d}.{ms % 1000:03d}"
+def at(ms: int | None) -> str:
+    """With hours only where there are some: 12:03.450, 1:02:03.450."""
+    return "--:--.---" if ms is None else re.sub("^0(0:)?", "", exact_clock(ms))
 
 
 if __name__ == "__main__":

@@ -12,13 +12,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
-from pathlib import Path
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
-
-if not __package__:  # spark-submit puts this folder on the path, not the project's root
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from jobs.cli import add_tables_arguments, exit_with_reason
 from schemas.tables import ALL

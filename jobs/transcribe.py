@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
-
-if (
-    not __package__
-):  # spark-submit puts this folder on the path, not the project's root; --py-files brings it on a cluster
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from jobs.cli import add_config_arguments, add_tables_arguments, exit_with_reason, load_arguments_config
 from schemas.config import show_config

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from schemas.secrets import without_secrets
+from schemas.shipped import configurations
 
 AUTO_PER_CHUNK = "auto-per-chunk"
 SAMPLE_RATE_HZ = 16_000
@@ -170,11 +171,12 @@ class Config(Section):
 
 
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
-    """The configuration in the YAML file `path` (None: all defaults), with `section.key=value` overrides applied last.
+    """The configuration in the YAML file `path`, or of that name in conf/ ('local', 'gpu'; None: all defaults), with
+    `section.key=value` overrides applied last.
 
     Raises ConfigError for a missing file, bad YAML, an unknown key or a value that is not allowed.
     """
-    values = _read_yaml(Path(path)) if path is not None else {}
+    values = _read_yaml(path) if path is not None else {}
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
@@ -186,12 +188,14 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
         raise ConfigError("\n".join(_explain(e) for e in error.errors())) from None
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: str | Path) -> dict[str, Any]:
+    shipped = configurations()
     try:
-        text = path.read_text(encoding="utf-8")
+        text = shipped.get(str(path), Path(path)).read_text(encoding="utf-8")
     except OSError as error:
+        names = ", ".join(sorted(shipped))
         raise ConfigError(
-            f"configuration {path}: {error.strerror}; give --config the path of a YAML file such as conf/local.yaml"
+            f"configuration {path}: {error.strerror}; give --config the path of a YAML file, or a name of: {names}"
         ) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"configuration {path} is not UTF-8: {error}; save it as UTF-8") from None

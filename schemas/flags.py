@@ -1,12 +1,45 @@
-"""What a person should look at in a recording or chunk."""
+"""The flags of recordings and chunks: what each says, and what it asks of a person.
+
+To add one: a line here, and its line in the view `flagged_recordings` of schemas/views.sql and in docs/sql.md, which
+tests hold against this list.
+"""
 
 from __future__ import annotations
 
-import pyarrow as pa
+from typing import NamedTuple
 
-FLAGS = pa.list_(pa.string())
-FLAGS_COMMENT = (
-    "what a person should look at: repetition, truncated, no_speech, low_confidence, language_mismatch, unaligned, "
-    "duration_mismatch (the file's header claims another length), damaged (a part could not be decoded), "
-    "incomplete (a chunk failed), context_echo (only words of the context), context_cut (the context was too long)"
-)
+
+class Flag(NamedTuple):
+    meaning: str
+    """What is so of the recording, in a few words."""
+    advice: str
+    """What a person can do about it."""
+
+
+FLAGS = {
+    "repetition": Flag("repeats itself", "the engine repeated itself: listen to where the text does"),
+    "truncated": Flag("cut off at the token limit", "the engine stopped early: words may be missing"),
+    "no_speech": Flag(
+        "speech was found, but no words",
+        "something sounded like speech and no words were found: music, noise, or another language",
+    ),
+    "low_confidence": Flag("has stretches of low confidence", "see review_queue for the doubtful segments"),
+    "language_mismatch": Flag(
+        "sounds like another language than the one given", "check the manifest's language against what is spoken"
+    ),
+    "unaligned": Flag(
+        "words without times", "the text stands, but words have no times: no aligner knew the language or the words"
+    ),
+    "duration_mismatch": Flag(
+        "not as long as its header says", "the file's header claims another length: see that it was copied whole"
+    ),
+    "damaged": Flag("a part could not be decoded", "a part could not be decoded: fetch the file again"),
+    "incomplete": Flag("a chunk failed", "a chunk failed: see open_failures"),
+    "context_echo": Flag(
+        "says only what the context says", "only words of the given context were heard: take them for none"
+    ),
+    "context_cut": Flag("its context was too long", "the given context was too long: shorten it"),
+}
+
+FLAGS_COMMENT = "what a person should look at: " + ", ".join(f"{name} ({flag.meaning})" for name, flag in FLAGS.items())
+"""Of the columns that hold them."""

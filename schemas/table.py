@@ -14,6 +14,7 @@ import pyarrow as pa
 
 TEXT, INT, BIGINT, DOUBLE, BOOLEAN = pa.string(), pa.int32(), pa.int64(), pa.float64(), pa.bool_()
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+FLAG_LIST = pa.list_(TEXT)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from schemas.flags import FLAGS, FLAGS_COMMENT
+from schemas.flags import FLAGS_COMMENT
 from schemas.table import (
     AUDIO_ID,
     BIGINT,
@@ -12,6 +12,7 @@ from schemas.table import (
     CHANNEL,
     CONFIDENCE,
     DOUBLE,
+    FLAG_LIST,
     INT,
     LANGUAGE,
     RUN_ID,
@@ -52,7 +53,7 @@ RECORDINGS = Table(
         ("snr_db", DOUBLE, "power of the speech over that between it, in 0 to 8 kHz; null if either is missing"),
         ("dc_offset", DOUBLE, "mean of the samples in the channel where it is farthest from 0; full scale is 1"),
         ("digital_silence_share", DOUBLE, "0 to 1: tenths of a second without any signal, as gaps and muting leave"),
-        ("flags", FLAGS, FLAGS_COMMENT),
+        ("flags", FLAG_LIST, FLAGS_COMMENT),
         ("engine", TEXT, "recognizer"),
         ("model", TEXT, "model and revision of the recognizer"),
         ("aligner", TEXT, "what timed the words, most used first, as in 'sphinx,recognizer'"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from schemas.flags import FLAGS, FLAGS_COMMENT
+from schemas.flags import FLAGS_COMMENT
 from schemas.quality import QUALITY
 from schemas.table import (
     AUDIO_ID,
@@ -12,6 +12,7 @@ from schemas.table import (
     BOOLEAN,
     CHANNEL,
     DOUBLE,
+    FLAG_LIST,
     INT,
     LANGUAGE,
     RUN_ID,
@@ -45,7 +46,7 @@ CLOSING = pa.struct(
         ("continues", BOOLEAN),
         ("header_duration_ms", BIGINT),
         ("language", TEXT),
-        ("flags", FLAGS),
+        ("flags", FLAG_LIST),
         ("engine", TEXT),
         ("model", TEXT),
         ("quality", QUALITY),
@@ -83,7 +84,7 @@ CHUNKS = Table(
         ),
         ("no_speech_probability", DOUBLE, "the engine's own probability that nothing was said, where it has one"),
         ("aligner", TEXT, "what timed the words: sphinx, recognizer, …; null if nothing did"),
-        ("flags", FLAGS, FLAGS_COMMENT),
+        ("flags", FLAG_LIST, FLAGS_COMMENT),
         ("error", FAILURE, "why this chunk, or on the closing row the whole part, could not be done"),
         (
             "closing",

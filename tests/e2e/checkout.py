@@ -30,13 +30,21 @@ def start_quickly(folder: Path) -> None:
     (folder / ".venv" / "spark.jsa").symlink_to(Path(sys.prefix) / "spark.jsa")
 
 
+def environment() -> dict[str, str]:
+    """Without what this process's own Spark was told."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("PYSPARK_", "SPARK_", "PYTHONPATH"))}
+
+
 def run(command: list[str], folder: Path, timeout_s: int = 300) -> subprocess.CompletedProcess[str]:
     """`command` in `folder` with this Python first on the PATH, as after `source .venv/bin/activate`."""
     bin_folder = str(Path(sys.executable).parent)
-    environment = {
-        key: value for key, value in os.environ.items() if not key.startswith(("PYSPARK_", "SPARK_", "PYTHONPATH"))
-    }
-    environment["PATH"] = os.pathsep.join([bin_folder, environment.get("PATH", "")])
+    path = os.pathsep.join([bin_folder, os.environ.get("PATH", "")])
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
+        command,
+        cwd=folder,
+        env=environment() | {"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
     )

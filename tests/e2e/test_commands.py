@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import jobs.manifest
 import jobs.publish
 import jobs.transcribe
 from schemas.config import show_config
-from tests.e2e.checkout import start_quickly
+from tests.e2e.checkout import environment, start_quickly
 from tests.e2e.conftest import Finished
 from tests.kit import delta_log
 from tests.kit.lake import QUICK_SUBMIT, ROOT, engine_config, write_manifest
@@ -32,8 +31,8 @@ def test_spark_submit_runs_from_anywhere_with_nothing_but_a_zip(finished: Finish
     archive = tmp_path / "lakescribe.zip"
     subprocess.run([sys.executable, ROOT / "conf" / "setup" / "make_zip.py", archive], check=True, capture_output=True)
     with zipfile.ZipFile(archive, "a") as zip_file:
-        zip_file.writestr("tests/__init__.py", "")
-        zip_file.write(ROOT / "tests" / "engine.py", "tests/engine.py")
+        for name in ("tests/__init__.py", "tests/kit/__init__.py", "tests/kit/engine.py"):
+            zip_file.write(ROOT / name, name)
     (tmp_path / "config.yaml").write_text(show_config(engine_config()), encoding="utf-8")
     write_manifest(tmp_path / "manifest.parquet", finished.manifest[:3])
     submit = [Path(sys.executable).parent / "spark-submit", "--master", "local[1]"]
@@ -41,13 +40,10 @@ def test_spark_submit_runs_from_anywhere_with_nothing_but_a_zip(finished: Finish
     for setting in QUICK_SUBMIT["PYSPARK_SUBMIT_ARGS"].split()[1:-1:2]:
         submit += ["--conf", setting]
     job = ["app/jobs/transcribe.py", "--config", "config.yaml", "--manifest", "manifest.parquet", "--tables", "./lake"]
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYSPARK", "SPARK", "PYTHONPATH"))
-    }
     done = subprocess.run(
         [*submit, *job],
         cwd=tmp_path,
-        env={**kept, "PYSPARK_PYTHON": sys.executable},
+        env=environment() | {"PYSPARK_PYTHON": sys.executable},
         capture_output=True,
         text=True,
         check=False,

@@ -16,8 +16,7 @@ from tests.e2e.conftest import Finished
 from tests.kit.lake import Lake
 from transforms.audio.front import Work
 from transforms.engines import aligner_specs, recognizer_spec
-from transforms.recognition.task import TaskReport, TaskSpec, recognize_partition
-from transforms.recognition.task import WORK
+from transforms.recognition.task import WORK, TaskReport, TaskSpec, recognize_partition
 
 OTHERWISE = (
     "batching.max_padded_audio_s=5",

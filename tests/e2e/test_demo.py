@@ -19,7 +19,7 @@ from transforms.lake.tables import Tables
 from transforms.lake.views import show_in_session
 
 QUESTION = re.compile(r"```sql\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
-"""A query of the README and the answer below it."""
+"""A query of the documentation and the answer below it."""
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +71,10 @@ def test_a_call_is_told_apart_by_channel(demo: tuple[Path, str], spark: SparkSes
     assert all(call.text[word.char_start : word.char_end] == word.word for word in words)
 
 
-def test_the_readme_s_questions_have_the_answers_that_it_prints(
+def test_questions_of_the_documentation_have_the_answers_that_it_prints(
     demo: tuple[Path, str], spark: SparkSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = QUESTION.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    asked = QUESTION.findall((ROOT / "docs" / "sql.md").read_text(encoding="utf-8"))
     assert len(asked) >= 12
     assert show_in_session(Tables(spark, str(demo[0] / "lakehouse"))) == []
     for query, printed in asked:

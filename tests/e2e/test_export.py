@@ -19,6 +19,7 @@ from schemas.tables import RECORDINGS, SEGMENTS, WORDS
 from tests.e2e.conftest import Finished
 from tests.e2e.test_commands import refused
 from tests.kit.lake import Lake
+from transforms.exports import FORMATS
 from transforms.exports.names import file_stem
 
 
@@ -117,7 +118,7 @@ def test_a_request_that_makes_no_sense_is_told_in_one_sentence_and_writes_nothin
     out = tmp_path / "out"
     asked = ["--tables", finished.lake.root, "--out", out]
     for arguments, expected in {
-        ("--format", "docx"): "unknown format 'docx': known are json, srt, vtt, txt, textgrid, ctm, rttm, html",
+        ("--format", "docx"): f"unknown format 'docx': known are {', '.join(FORMATS)}",
         ("--format", "strt"): "did you mean 'srt'?",
         ("--format", "srt", "--per", "shard"): "holds one recording; --per shard is for json, ctm, rttm",
         ("--format", "json", "--shards", "3"): "together with --per shard",

@@ -28,7 +28,7 @@ pytest.importorskip("torch", reason="needs the extra qwen: make setup-qwen")
 pytest.importorskip("qwen_asr", reason="needs the extra qwen: make setup-qwen")
 
 SPEECH = ROOT / "examples" / "tiny_qwen" / "speech"
-CONFIG = ROOT / "conf" / "qwen-tiny.yaml"
+CONFIG = ROOT / "examples" / "tiny_qwen" / "config.yaml"
 MODELS = (
     f"engine.options.model={ROOT / 'examples/tiny_qwen/recognizer'}",
     f"aligner_options.qwen.model={ROOT / 'examples/tiny_qwen/aligner'}",

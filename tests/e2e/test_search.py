@@ -341,4 +341,4 @@ def test_the_command_tells_mistakes_in_one_sentence(
     ("at_ms", "shown"), [(0, "00:00.000"), (61_002, "01:01.002"), (3_723_450, "1:02:03.450"), (None, "--:--.---")]
 )
 def test_a_time_reads_as_players_show_it(at_ms: int | None, shown: str) -> None:
-    assert jobs.search.clock(at_ms) == shown
+    assert jobs.search.at(at_ms) == shown

@@ -19,12 +19,13 @@ from pyspark.sql import SparkSession
 
 import jobs.sql
 from schemas.config import ConfigError
-from schemas.flags import FLAGS_COMMENT
+from schemas.flags import FLAGS
 from schemas.tables import ALL, RECORDINGS, SEGMENTS, WORDS
 from tests.e2e.conftest import Finished
 from tests.kit.lake import Lake
 from transforms.lake.tables import Tables
 from transforms.lake.views import keep_in_catalog, show_in_session, split_statements, views
+from transforms.text.scripts import CHARACTER_LANGUAGES, UNSPACED_LANGUAGES
 
 Ask = Callable[[str], list[dict[str, Any]]]
 
@@ -122,9 +123,15 @@ def test_failures_and_flags_come_with_advice(ask: Ask) -> None:
 
 
 def test_every_flag_has_its_advice() -> None:
-    declared = re.sub(r"\(.*?\)", "", FLAGS_COMMENT.partition(": ")[2])
     query = next(view.query for view in views() if view.name == "flagged_recordings")
-    assert re.findall(r"\('(\w+)', '", query) == [flag.strip() for flag in declared.split(",")]
+    told = re.findall(r"^  \('(\w+)', '(.*)'\),?$", query, re.MULTILINE)
+    assert told == [(name, flag.advice.replace("'", "''")) for name, flag in FLAGS.items()]
+
+
+def test_the_view_of_phrases_knows_the_languages_without_blanks() -> None:
+    query = next(view.query for view in views() if view.name == "phrases")
+    (listed,) = re.findall(r"language IN \(([^)]*)\)", query)
+    assert set(re.findall(r"\w+", listed)) == CHARACTER_LANGUAGES | UNSPACED_LANGUAGES
 
 
 def test_runs_and_languages_add_up(ask: Ask, lake: Lake) -> None:

@@ -22,7 +22,6 @@ from schemas.config import ConfigError
 from tests.kit.lake import ROOT
 from transforms.report.facts import Facts
 from transforms.report.page import (
-    FLAG_REASONS,
     Price,
     check_place,
     cost,
@@ -255,13 +254,6 @@ def test_counts_on_bars_are_short() -> None:
         "27k",
         "141M",
     ]
-
-
-def test_every_flag_of_the_tables_has_words() -> None:
-    from schemas.flags import FLAGS_COMMENT
-
-    assert all(flag in FLAGS_COMMENT for flag in FLAG_REASONS)
-    assert len(FLAG_REASONS) == len(re.sub(r"\([^)]*\)", "", FLAGS_COMMENT).split(","))
 
 
 def test_a_place_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:

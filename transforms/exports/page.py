@@ -18,6 +18,7 @@ from pathlib import PurePosixPath
 from schemas.config import Config
 from transforms.exports.recording import Piece, Recording, Turn, joined_pieces, turns
 from transforms.exports.text import paragraphs
+from transforms.text.clock import clock
 
 _HOLE = re.compile(r"\{\{(\w+)\}\}")
 _DOUBTFUL, _VERY_DOUBTFUL = 0.7, 0.4
@@ -43,13 +44,6 @@ def page(recording: Recording, _: Config) -> str:
         "script_hash": _hash(script),
     }
     return _HOLE.sub(lambda hole: values[hole[1]], _resource("page.html"))
-
-
-def clock(ms: int) -> str:
-    """As in 1:02:03 or 2:03."""
-    seconds = ms // 1000
-    hours, minutes = seconds // 3600, seconds // 60 % 60
-    return f"{hours}:{minutes:02d}:{seconds % 60:02d}" if hours else f"{minutes}:{seconds % 60:02d}"
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import re
 from schemas.config import Config
 from transforms.exports.cues import cues
 from transforms.exports.recording import Recording, plain
+from transforms.text.clock import exact_clock
 
 _BEFORE_TAG = re.compile(r"<(?=\S)")
 _WORD_JOINER = "\u2060"
@@ -19,7 +20,9 @@ def srt(recording: Recording, config: Config) -> str:
     blocks = []
     for number, cue in enumerate(cues(recording, config.subtitles), start=1):
         lines = [_BEFORE_TAG.sub(f"<{_WORD_JOINER}", line.replace("-->", "->").translate(_PLAIN)) for line in cue.lines]
-        blocks.append("\n".join([str(number), f"{_clock(cue.start_ms, ',')} --> {_clock(cue.end_ms, ',')}", *lines]))
+        blocks.append(
+            "\n".join([str(number), f"{exact_clock(cue.start_ms, ',')} --> {exact_clock(cue.end_ms, ',')}", *lines])
+        )
     return "".join(f"{block}\n\n" for block in blocks)
 
 
@@ -29,14 +32,9 @@ def vtt(recording: Recording, config: Config) -> str:
     for cue in cues(recording, config.subtitles):
         voice = "" if cue.speaker is None else f"<v {_escaped(plain(cue.speaker))}>"
         text = "\n".join(_escaped(line) for line in cue.lines)
-        blocks.append(f"{_clock(cue.start_ms, '.')} --> {_clock(cue.end_ms, '.')}\n{voice}{text}")
+        blocks.append(f"{exact_clock(cue.start_ms, '.')} --> {exact_clock(cue.end_ms, '.')}\n{voice}{text}")
     return "\n\n".join(blocks) + "\n"
 
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _clock(ms: int, point: str) -> str:
-    seconds, thousandths = divmod(ms, 1000)
-    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{point}{thousandths:03d}"

@@ -10,13 +10,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
+import pyspark
 from pyspark.sql import SparkSession
 
+from schemas.shipped import conf
 from transforms.stores.scratch import hold, sweep
 
-LOCAL_CONF = Path(__file__).resolve().parents[2] / "conf" / "spark-local.conf"
+_ROOT = Path(__file__).resolve().parents[2]
+"""What must be on the Python workers' path: the checkout, or the environment's packages."""
 _MIN_JAVA = 17
 _LOG_PREFIX = "lakescribe-spark-"
 _LOG_KEPT_S = 86_400.0
@@ -35,13 +39,15 @@ def session(verbose: bool = False) -> SparkSession:
     if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit started us and has set all this
         return builder.getOrCreate()
     check_java()
-    for key, value in read_conf(LOCAL_CONF).items():
+    settings = read_conf(conf() / "spark-local.conf") | missing_jars(
+        Path(os.environ.get("SPARK_HOME") or Path(pyspark.__file__).parent)
+    )
+    for key, value in settings.items():
         builder = builder.config(key, value)
     # Python workers start as python3 from the PATH otherwise, which need not be this environment.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    root = str(LOCAL_CONF.parent.parent)
     os.environ["PYTHONPATH"] = os.pathsep.join(
-        dict.fromkeys([root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
+        dict.fromkeys([str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
     )
     if verbose:
         return builder.config("spark.log.level", "WARN").getOrCreate()
@@ -79,7 +85,17 @@ def _started_quietly(builder: SparkSession.Builder, log: int, name: str) -> Spar
         os.close(terminal)
 
 
-def read_conf(path: Path) -> dict[str, str]:
+def missing_jars(spark_home: Path) -> dict[str, str]:
+    """The settings that fetch Delta's jars, where Spark's own folder lacks them: `make setup` puts them there, an
+    installation by pip does not. Ivy keeps what it has fetched from Maven Central."""
+    if any((spark_home / "jars").glob("*delta-spark_*.jar")):
+        return {}
+    print("Delta's jars are not beside Spark's own: Spark takes them from Maven Central", file=sys.stderr)
+    cluster = read_conf(conf() / "spark-gpu.conf")
+    return {key: cluster[key] for key in ("spark.jars.packages", "spark.jars.excludes")}
+
+
+def read_conf(path: Traversable) -> dict[str, str]:
     """A Spark properties file: 'key value' lines, # comments."""
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     pairs = [line.split(None, 1) for line in lines if line and not line.startswith("#")]

@@ -15,25 +15,14 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from schemas.config import ConfigError, FetchConfig
+from schemas.flags import FLAGS
 from transforms.evaluation.evaluate import BINS, difference
 from transforms.packages import require_packages
 from transforms.report.facts import DOUBTFUL, LENGTHS_S, TEXT_CHARS, Facts, Row
 from transforms.stores.fetch import local_path
 from transforms.stores.files import check_folder, write_whole
+from transforms.text.clock import clock
 
-FLAG_REASONS = {
-    "repetition": "repeats itself",
-    "truncated": "cut off at the token limit",
-    "no_speech": "speech was found, but no words",
-    "low_confidence": "has stretches of low confidence",
-    "language_mismatch": "sounds like another language than the one given",
-    "unaligned": "words without times",
-    "duration_mismatch": "not as long as its header says",
-    "damaged": "a part could not be decoded",
-    "incomplete": "a chunk failed",
-    "context_echo": "says only what the context says",
-    "context_cut": "its context was too long",
-}
 _ENGINE_STAGES = {
     "recognize": "recognizing",
     "align": "timing words",
@@ -189,7 +178,7 @@ def reliability_bars(bins: Sequence[Row]) -> list[Bar]:
 
 def reasons(row: Row) -> list[str]:
     """Why a person should listen to a recording."""
-    found = [FLAG_REASONS.get(flag, flag) for flag in row["flags"] or ()]
+    found = [FLAGS[flag].meaning if flag in FLAGS else flag for flag in row["flags"] or ()]
     if row["confidence"] is not None and row["confidence"] < DOUBTFUL:
         found.append(f"confidence below {DOUBTFUL}")
     return found
@@ -219,10 +208,7 @@ def hours(value: float | None) -> str:
 
 def duration(milliseconds: int | None) -> str:
     """A recording's length: 3:07, 1:02:10."""
-    if milliseconds is None:
-        return "–"
-    minutes, seconds = divmod(milliseconds // 1000, 60)
-    return f"{minutes}:{seconds:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+    return "–" if milliseconds is None else clock(milliseconds)
 
 
 def name_of(row: Mapping[str, Any]) -> str:

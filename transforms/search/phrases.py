@@ -25,7 +25,8 @@ import pyarrow.compute as pc
 from schemas.config import ConfigError
 from schemas.tables import RECORDINGS, WORDS, Table
 from transforms.text.folding import fold, needle
-from transforms.text.words import UNSPACED, separator
+from transforms.text.scripts import UNSPACED
+from transforms.text.words import separator
 
 SEARCHED = (RECORDINGS, WORDS)
 """In this order: the words of a recording that is shown are there."""

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from transforms.text.words import UNSPACED
+from transforms.text.scripts import UNSPACED
 
 _MEETING = re.compile(rf"(?<={UNSPACED})(?=[^ ])(?!{UNSPACED})|(?<=[^ ])(?<!{UNSPACED})(?={UNSPACED})")
 _BETWEEN = re.compile(rf"(?<={UNSPACED}) (?={UNSPACED})")

@@ -9,11 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from transforms.packages import require_packages
+from transforms.text.scripts import COUNTED_IN_CHARACTERS
 
 _PACKAGES = ("rapidfuzz", "whisper_normalizer")
-_WITHOUT_SPACES = frozenset("zh yue ja th lo my km".split())
-"""Languages written without spaces between words, which the Whisper paper counts in characters (appendix C); Cantonese
-and Khmer are written so, too."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,6 @@ def normalizer(language: str | None) -> Normalizer:
     version = importlib.metadata.version("whisper-normalizer")
     if language == "en":
         return Normalizer(f"whisper-english {version}", "word", EnglishTextNormalizer())
-    unit = "character" if language in _WITHOUT_SPACES else "word"
+    unit = "character" if language in COUNTED_IN_CHARACTERS else "word"
     name = f"whisper-basic {version}, marks kept{', characters' if unit == 'character' else ''}"
     return Normalizer(name, unit, BasicTextNormalizer(preserve_marks=True))

@@ -8,17 +8,10 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from transforms.text.scripts import CHARACTER_LANGUAGES, HAN, UNSPACED, UNSPACED_LANGUAGES
 from transforms.text.tokens import Token, WordTime, WordTimes
 
-CHARACTER_LANGUAGES = frozenset({"zh", "yue"})
-"""A word is one character."""
-UNSPACED_LANGUAGES = frozenset({"ja", "th", "lo", "my", "km", "bo"})
-"""Written without spaces, but a character is no word: the recognizer's own tokens are the words."""
-
-_HAN = r"\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-UNSPACED = rf"[{_HAN}\u3000-\u30ff\uff00-\uffef\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u0f00-\u0fff]"
-"""A regular expression: a character of a script that writes no blanks between words."""
-_PIECES = re.compile(rf"[{_HAN}]|[^\s{_HAN}]+")
+_PIECES = re.compile(rf"[{HAN}]|[^\s{HAN}]+")
 _SPOKEN_MARKS = frozenset("&%@#")
 
 
