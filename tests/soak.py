@@ -1,7 +1,8 @@
-"""Many kill trials:  python -m tests.soak --trials 50 [--seed 1]
+"""Many trials:  python -m tests.soak --trials 50 [--drivers 3] [--seed 1]
 
-Trial k of seed S has the seed S + k - 1: repeat one that failed with --trials 1 --seed <its seed>. Exits with 1 if any
-trial differs.
+Drivers are killed or stopped at random, alone or two or more at once in one lake, and the tables compared with those of
+an undisturbed run. Trial k of seed S has the seed S + k - 1: repeat one that failed with --trials 1 --seed <its seed>.
+Exits with 1 if any trial differs.
 """
 
 from __future__ import annotations
@@ -14,34 +15,45 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.kit.kill import run_trial, undisturbed
+from tests.kit.trials import Trial, run_trial, undisturbed
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tests.soak", description=__doc__)
     parser.add_argument("--trials", type=int, default=50)
+    parser.add_argument("--drivers", type=int, default=1, help="most at once; from two on, no trial has only one")
     parser.add_argument("--seed", type=int, help="of the first trial; random without it")
-    parser.add_argument("--kills", type=int, default=3, help="most kills in a trial")
+    parser.add_argument("--events", type=int, default=3, help="most kills and stops of a driver")
     options = parser.parse_args(arguments)
     first = options.seed if options.seed is not None else random.randrange(1_000_000)
-    folder, started, failed = Path(tempfile.mkdtemp(prefix="soak-")), time.monotonic(), []
+    folder, started, trials = Path(tempfile.mkdtemp(prefix="soak-")), time.monotonic(), list[Trial]()
     print(f"seeds {first} to {first + options.trials - 1}, in {folder}", flush=True)
     usual = undisturbed(folder)
     print(f"undisturbed: {usual.calls} chunks in {usual.seconds:.0f} s", flush=True)
     for seed in range(first, first + options.trials):
-        trial = run_trial(folder / f"trial_{seed}", usual, seed, options.kills)
+        drivers = random.Random(seed).randint(min(2, options.drivers), options.drivers)
+        trial = run_trial(folder / f"trial_{seed}", usual, seed, drivers, options.events)
         print(trial, flush=True)
-        if trial.differences:
-            failed.append(seed)
-        else:
+        trials.append(trial)
+        if not trial.differences:
             shutil.rmtree(folder / f"trial_{seed}")
-    minutes = (time.monotonic() - started) / 60
-    print(
-        f"{options.trials} trials, {len(failed)} with a difference{f' (seeds {failed})' if failed else ''}, {minutes:.0f} minutes"
-    )
+    print(totals(trials, (time.monotonic() - started) / 60))
+    failed = any(trial.differences for trial in trials)
     if not failed:
         shutil.rmtree(folder)
-    return 1 if failed else 0
+    return int(failed)
+
+
+def totals(trials: list[Trial], minutes: float) -> str:
+    failed = [trial.seed for trial in trials if trial.differences]
+    events = [event for trial in trials for event in trial.events]
+    stops = sum("stopped at" in event for event in events)
+    return (
+        f"{len(trials)} trials of {sum(trial.drivers for trial in trials)} drivers, {len(events) - stops} kills, "
+        f"{stops} stops, {sum(trial.calls for trial in trials)} chunks recognized, "
+        f"{sum(trial.again for trial in trials)} of them again: {len(failed)} trials with a difference"
+        f"{f' (seeds {failed})' if failed else ''}, {minutes:.0f} minutes"
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.kill import Undisturbed, run_trial, undisturbed
+from tests.kit.trials import Undisturbed, run_trial, undisturbed
 
 
 @pytest.fixture(scope="module")
@@ -24,4 +24,4 @@ def test_a_killed_job_ends_in_the_same_tables(usual: Undisturbed, tmp_path: Path
     """One trial, each time another; `make soak` has as many as one likes."""
     seed = random.randrange(1_000_000)
     print(f"repeat with: python -m tests.soak --trials 1 --seed {seed}")
-    assert not run_trial(tmp_path / "trial", usual, seed, 2).differences
+    assert not run_trial(tmp_path / "trial", usual, seed).differences

@@ -19,7 +19,7 @@ from schemas.tables import RECORDINGS, SEGMENTS, WORDS
 from tests.e2e.test_company import chunks_of
 from tests.e2e.test_tables_agree import WRONG
 from tests.kit import delta_log
-from tests.kit.kill import Job, kill
+from tests.kit.driver import Driver
 from tests.kit.lake import PUBLIC, ROOT, Lake, file_row, write_manifest
 from transforms.audio.front import Work
 from transforms.run.job import transcribe
@@ -174,17 +174,16 @@ def test_killed_in_the_middle_it_ends_in_the_same_tables(
     path = write_manifest(tmp_path / "manifest.parquet", manifest)
     settings = ("--config", str(CONFIG), *(part for model in MODELS for part in ("--set", model)))
     settings += ("--set", "run.wave_audio_hours=0.008", "--set", "run.waves_at_once=1")
-    job = Job(path, tmp_path / "tables", tmp_path / "calls_0.log", settings)
+    job = Driver(path, tmp_path / "tables", tmp_path / "calls_0.log", settings)
     deadline = time.monotonic() + 300
     while delta_log.version(job.root, "chunks") < 1 and not job.ended:
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    assert not job.ended, job.log.read_text()[-3000:]
-    kill(pid for pids in job.processes().values() for pid in pids)
-    job.wait()
+    assert not job.ended, job.said()[-3000:]
+    job.kill()
     committed = delta_log.version(job.root, "chunks")
-    again = Job(path, tmp_path / "tables", tmp_path / "calls_1.log", settings)
-    assert again.wait() == 0, again.log.read_text()[-3000:]
+    again = Driver(path, tmp_path / "tables", tmp_path / "calls_1.log", settings)
+    assert again.wait() == 0, again.said()[-3000:]
     assert delta_log.version(job.root, "chunks") > committed
     noisy = delta_log.RUN_COLUMNS | {"confidence"}  # the last digits depend on the batch
     for table in PUBLIC:

@@ -25,6 +25,7 @@ from transforms.lake.creation import create, missing_fields, upgrade
 from transforms.lake.migration import no_table, of_earlier_version
 from transforms.lake.retries import retried
 from transforms.lake.sql import literal
+from transforms.stores.fetch import is_local, local_path
 
 _CATALOG_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*){0,1}$")
 _LAYOUT = {
@@ -55,7 +56,7 @@ class Tables:
     def __init__(self, spark: SparkSession, root: str) -> None:
         self.spark = spark
         self.in_catalog = bool(_CATALOG_NAME.match(root)) and not Path(root).exists()
-        self.root = root if self.in_catalog or "://" in root else str(Path(root).expanduser().resolve())
+        self.root = root if self.in_catalog or not is_local(root) else str(local_path(root).resolve())
 
     def identifier(self, table: Table) -> str:
         """The table's name in SQL."""

@@ -30,6 +30,7 @@ from transforms.run.plan import Plan, Reprocess, config_key, make_plan
 from transforms.run.progress import ProgressDisplay, TaskReports
 from transforms.run.registry import Registry
 from transforms.run.sizes import Sizes
+from transforms.run.stops import forgive, stage_of
 from transforms.run.units import Progress, Unit
 from transforms.run.waves import Wave, Waves
 
@@ -70,7 +71,7 @@ def transcribe(
         if not plan.table.num_rows:
             return RunSummary(None, 0, 0, plan.skipped, 0.0, 0.0)
         model = str(recognizer.key.get("model", config.engine.name))
-        run_id = registry.register(show_config(config))
+        run_id = registry.register(show_config(config, redacted=True))
         spec = TaskSpec(config, recognizer, aligners, config.engine.name, model, run_id)
         return _Run(tables, registry, manifest, plan, spec).execute()
 
@@ -91,7 +92,7 @@ class _Run:
         self.claims = Claims(tables, registry)
         self.reports = spark.sparkContext.accumulator(TaskReport(), TaskReports())
         self.sizes = Sizes(config.run, spark.sparkContext.defaultParallelism)
-        self.waves = Waves(tables, manifest, plan, spec, self.claims, self.sizes, Crashes(), self.reports)
+        self.waves = Waves(tables, manifest, plan, spec, self.claims, self.sizes, Crashes(plan.table.num_rows), self.reports)
         # A session of its own: what a merge is to be marked with, Delta takes from the session.
         self.published = Tables(own_session(spark), tables.root)
         writer = Writer(spec.run_id, "publisher")
@@ -113,6 +114,8 @@ class _Run:
                 while self._take_up_left():
                     self._do_waves()
         except BaseException as error:
+            if (stage := stage_of(error)) is not None:
+                forgive(self.tables, self.spec.run_id, stage)
             self._end(error)
             raise
         return self._end(None)
@@ -133,7 +136,10 @@ class _Run:
                 for future in finished:
                     units, lane = running.pop(future)
                     lanes.append(lane)
-                    self._after(units, future.result())
+                    wave = future.result()
+                    # Before they are published, since the next run tries again only what is not shown as failed for good.
+                    self.reports.value.alike.check(self.spec.config.run.alike_failures)
+                    self._after(units, wave)
                     self.sizes.speed = self.reports.value.audio_s_a_slot_s or self.sizes.speed
 
     def _after(self, asked: list[Unit], wave: Wave) -> None:
@@ -173,7 +179,7 @@ class _Run:
         rows = planned.take(pa.array([unit.row for unit, _ in complete], pa.int64())).to_pylist()
         for row, (_, progress) in zip(rows, complete, strict=True):
             row |= {"run_ids": [self.spec.run_id, *progress.begun], "begun": progress.begun}
-            row["made_again"] = row.pop("shown_key") == row["run_key"]
+            row["made_again"] = row.pop("shown_key") == row["run_key"] or bool(progress.begun)
         return pa.Table.from_pylist(rows, TAKES)
 
     def _chunks(self, complete: list[tuple[Unit, Progress]]) -> DataFrame:

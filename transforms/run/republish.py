@@ -40,7 +40,7 @@ def republish(spark: SparkSession, config: Config, root: str) -> Republished:
     with Registry(tables, config.run.claim_minutes) as registry:
         takes = pa.concat_tables([_shown(tables), _unfinished(tables, registry)])
         if takes.num_rows:
-            run_id = registry.register(show_config(config))
+            run_id = registry.register(show_config(config, redacted=True))
             started, error = time.monotonic(), None
             try:
                 _publish(tables, registry, takes, config, run_id)

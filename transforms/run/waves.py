@@ -18,7 +18,7 @@ from transforms.lake.sql import any_of, literal
 from transforms.lake.tables import Tables
 from transforms.recognition.task import TaskReport, TaskSpec, failed_row, recognize_partition, works_of
 from transforms.run.claims import Claims, Taken, Writer, lane_name
-from transforms.run.crashes import Crashes
+from transforms.run.crashes import Crashes, isolate
 from transforms.run.manifest import Manifest
 from transforms.run.plan import Plan, work_of
 from transforms.run.sizes import Sizes
@@ -84,10 +84,11 @@ class Waves:
             return Wave(index, taken, [], [], resumed)
         writer = self._writers.setdefault(lane, Writer(self._spec.run_id, lane_name(lane)))
         spec = replace(self._spec, wave_index=index)
-        self._crashes.isolate(
+        isolate(
             todo,
             lambda some: self._tables.append(CHUNKS, self._recognized(some, spec), writer.ticket()),
             lambda one: self._tables.append(CHUNKS, self._quarantined(one, spec), writer.ticket()),
+            self._crashes,
         )
         return Wave(index, taken, todo, self._closings(todo, index), resumed)
 
@@ -118,7 +119,9 @@ class Waves:
             return found
         begun = any_of("run_id", {run_id for progress in found.values() for run_id in progress.begun})
         keys = self._plan.table.select(["audio_id", "run_key"]).take(pa.array([unit.row for unit in units], pa.int64()))
-        closed = self._tables.read(CHUNKS).where(f"{begun} AND closing IS NOT NULL").select(*_CLOSING)
+        # What failed in a way that may pass is tried again, as if it had not been begun.
+        closed = self._tables.read(CHUNKS).where(f"{begun} AND closing IS NOT NULL AND NOT coalesce(error.transient, false)")
+        closed = closed.select(*_CLOSING)
         closed = closed.join(F.broadcast(self._tables.frame(keys)), ["audio_id", "run_key"], "left_semi")
         for row in closed.orderBy("run_id").collect():
             if row.run_id in found[row.audio_id].begun:
