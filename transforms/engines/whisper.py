@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from schemas.config import SAMPLE_RATE_HZ, ConfigError
 from transforms.engines import Hypothesis, Utterance, check_counts
+from transforms.engines.device import gpu_index
 from transforms.engines.model_files import EMBEDDED, model_folder
 from transforms.errors import RecordingError
 from transforms.packages import require_packages
@@ -42,7 +43,7 @@ class WhisperSpec:
     faster-whisper downloads.
 
     `compute_type` as CTranslate2 has it (int8, float32, float16, …); `cpu_threads` for each Spark task, `device` 'cpu'
-    or 'cuda'.
+    or 'cuda' (the GPU that Spark gave the task).
     """
 
     model: str = "base"
@@ -106,6 +107,7 @@ class WhisperSpec:
 
 class WhisperRecognizer:
     def __init__(self, spec: WhisperSpec) -> None:
+        import ctranslate2
         from faster_whisper import WhisperModel
         from faster_whisper.tokenizer import Tokenizer
         from faster_whisper.transcribe import get_suppressed_tokens
@@ -113,6 +115,7 @@ class WhisperRecognizer:
         loaded = WhisperModel(
             str(spec._folder()),
             device=spec.device,
+            device_index=gpu_index(ctranslate2.get_cuda_device_count()) if spec.device == "cuda" else 0,
             compute_type=spec.compute_type,
             cpu_threads=spec.cpu_threads,
             local_files_only=True,
