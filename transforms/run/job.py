@@ -41,6 +41,7 @@ from transforms.run.plan import (
     work_of,
 )
 from transforms.run.progress import ProgressDisplay, TaskReports
+from transforms.run.slots import in_pool, map_in_slots, recognition_profile, slot_count
 
 _PACKAGES = (
     "lakescribe",
@@ -91,7 +92,8 @@ def transcribe(
     delete_stale(tables)
     if not plan.todo and not plan.to_publish:
         return RunSummary(None, 0, 0, plan.skipped, 0.0, 0.0)
-    return _Run(spark, config, manifest, tables, spec, part_ms).execute(plan)
+    with in_pool(spark, "publish"):  # waves have threads of their own, and so the default pool
+        return _Run(spark, config, manifest, tables, spec, part_ms).execute(plan)
 
 
 def _spec(config: Config) -> TaskSpec:
@@ -117,6 +119,8 @@ class _Run:
         )
         self.started_at, self.started = datetime.datetime.now(datetime.UTC), time.monotonic()
         self.reports = spark.sparkContext.accumulator(TaskReport(), TaskReports())
+        self.profile = recognition_profile(spark)
+        self.with_content = bool(manifest.where("content IS NOT NULL").limit(1).count())
         self.skipped = 0
         self.crashed = 0
 
@@ -170,10 +174,10 @@ class _Run:
         self._recognize(wave[half:])
 
     def _recognized(self, wave: list[Unit]) -> DataFrame:
-        slots = self.spark.sparkContext.defaultParallelism
+        slots = slot_count(self.spark, self.profile)
         tasks = balance(wave, task_count(wave, int(self.config.run.task_audio_minutes * 60_000), slots))
-        rows = work_of(self.spark, self.manifest, tasks)
-        return rows.mapInArrow(_task(self.spec, self.reports), from_arrow_schema(CHUNKS.arrow))
+        rows = work_of(self.spark, self.manifest, tasks, self.with_content)
+        return map_in_slots(rows, _task(self.spec, self.reports), from_arrow_schema(CHUNKS.arrow), self.profile)
 
     def _quarantined(self, unit: Unit) -> DataFrame:
         (work,) = works_of(work_of(self.spark, self.manifest, [[unit]]).toArrow().to_batches())

@@ -251,8 +251,11 @@ def task_count(units: Iterable[Unit], task_ms: int, slots: int) -> int:
     return max(slots, -(-sum(unit.estimated_ms for unit in units) // task_ms))
 
 
-def work_of(spark: SparkSession, manifest: DataFrame, tasks: Sequence[Sequence[Unit]]) -> DataFrame:
-    """The rows of WORK for the tasks, each in its own partition, in order."""
+def work_of(
+    spark: SparkSession, manifest: DataFrame, tasks: Sequence[Sequence[Unit]], with_content: bool = False
+) -> DataFrame:
+    """The rows of WORK for the tasks, each in its own partition, in order. `with_content`: the manifest holds the bytes
+    of recordings, which are too large to go by way of the driver."""
     placed = [(unit, task, position) for task, units in enumerate(tasks) for position, unit in enumerate(units)]
     columns = {
         "audio_id": pa.array([unit.audio_id for unit, _, _ in placed], pa.string()),
@@ -267,4 +270,10 @@ def work_of(spark: SparkSession, manifest: DataFrame, tasks: Sequence[Sequence[U
         "language_source", F.coalesce("language_source", F.when(F.col("detected").isNotNull(), "detected"))
     )
     rows = rows.withColumn("language", F.coalesce("language", "detected"))
-    return rows.repartitionById(len(tasks), "task").sortWithinPartitions("position").select(WORK.names)
+    if with_content:
+        placed_rows = rows.repartitionById(len(tasks), "task")
+    else:
+        # No shuffle: with an executor its output would be lost, and what the others are recognizing begun anew.
+        partitions = spark.range(0, len(tasks), 1, len(tasks)).select(F.col("id").cast("int").alias("task"))
+        placed_rows = partitions.join(F.broadcast(rows), "task")
+    return placed_rows.sortWithinPartitions("position").select(WORK.names)
