@@ -18,7 +18,7 @@ DEV := .venv/.dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-qwen setup-meaning setup-dev demo demo-qwen test check fix soak bench zip lock clean
+.PHONY: help setup setup-qwen setup-meaning setup-dev demo demo-qwen test test-cluster check fix soak bench zip lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-28s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ demo-qwen: $(QWEN) ## the same job with the engine qwen on the tiny checkpoints 
 
 test: $(DEV) ## run the tests, on two cores (ARGS="-k packing")
 	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-cluster: $(DEV) ## run the job on a standalone cluster on this machine, with feigned GPUs
+	@$(PY) -m pytest tests/cluster $(ARGS)
 
 check: $(DEV) ## lint, formatting, types, imports between rooms
 	@$(PY) -m ruff check .

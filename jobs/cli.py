@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pyspark.errors import PySparkException
+
 from schemas.config import Config, ConfigError, load_config
 from schemas.shipped import configurations
-from transforms.errors import ExportError, LostClaims, ManifestError, RecordingError
+from transforms.errors import ExportError, LostClaims, MachineError, ManifestError, RecordingError
 from transforms.lake.session import NoJava
 from transforms.search.embedder import EMBEDDED
+
+_OF_A_TASK = re.compile(r"transforms\.errors\.MachineError: (.+)")
+"""In what Spark says of a task that failed."""
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +59,14 @@ def exit_with_reason() -> Iterator[None]:
     """Turns an error that a person can mend into its message and exit status 2; all others keep their trace."""
     try:
         yield
-    except (ConfigError, ExportError, LostClaims, ManifestError, NoJava, RecordingError) as error:
+    except (ConfigError, ExportError, LostClaims, MachineError, ManifestError, NoJava, RecordingError) as error:
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except PySparkException as error:
+        reason = _OF_A_TASK.search(str(error))
+        if reason is None:
+            raise
+        print(f"error: {reason.group(1)}", file=sys.stderr)
         raise SystemExit(2) from None
 
 

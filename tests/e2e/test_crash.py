@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-import transforms.run.job
+import transforms.run.crashes
 from schemas.config import load_config
 from schemas.tables import FAILURES, RECORDINGS
 from transforms.lake.tables import Tables
@@ -40,6 +40,6 @@ def test_a_crashing_recording_becomes_a_failure_row(spark: SparkSession, example
 def test_a_machine_on_which_many_recordings_crash_fails_the_job(
     spark: SparkSession, examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transforms.run.job, "_MAX_CRASHED", 0)
-    with pytest.raises(Exception, match="Python worker exited unexpectedly"):
+    monkeypatch.setattr(transforms.run.crashes, "_FEW", 0)
+    with pytest.raises(Exception, match="killed the process"):
         run(spark, tmp_path, [examples / "voice_memo.m4a"], {0})

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pyarrow.parquet as pq
 
-RUN_COLUMNS = frozenset({"run_id", "take_id", "created_at", "transcribed_at", "at"})
+RUN_COLUMNS = frozenset({"run_id", "take_id", "wave_index", "created_at", "transcribed_at", "at"})
 """What tells which run made a row, and when: it differs where the same was done twice."""
 
 

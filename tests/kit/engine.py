@@ -81,7 +81,7 @@ class Recognizer:
         language, probability = (utterance.language, 1.0) if utterance.language else detect(utterance.samples)
         words = words_of(utterance.samples, f"{self._spec.voice}/{language}")
         if self._spec.log_path:
-            _append(self._spec.log_path, f"{digest(' '.join(words))} {os.getpid()}\n")
+            append(self._spec.log_path, f"{digest(' '.join(words))} {os.getpid()}\n")
         if self._spec.raise_on and self._spec.raise_on in words:
             raise ValueError(f"cannot read '{self._spec.raise_on}'")
         if self._spec.loop_over_s and len(utterance.samples) > self._spec.loop_over_s * SAMPLE_RATE_HZ:
@@ -129,7 +129,7 @@ def _hypothesis(words: Sequence[str], language: str, language_probability: float
     )
 
 
-def _append(path: str, line: str) -> None:
+def append(path: str, line: str) -> None:
     """One write to a file opened for appending: lines of several processes do not mix, and none is lost when one is
     killed."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

@@ -11,6 +11,7 @@ below it.
 
 from __future__ import annotations
 
+import gc
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from typing import Any, Literal, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.config import AUTO_PER_CHUNK, Config, ConfigError
-from transforms.errors import MachineError
+<<<<<<< HEAD from schemas.config import AUTO_PER_CHUNK, Config, ConfigError from transforms.errors import MachineError
+======= from schemas.config import Config, ConfigError from transforms.engines.device import gpu_address >>>>>>> cluster
 from transforms.text.tokens import Token, WordTimes
 
 RECOGNIZERS = {
@@ -197,11 +198,23 @@ def _spec(name: str, known: Mapping[str, str], options: Mapping[str, Any]) -> An
 
 
 _loaded: dict[Any, Any] = {}
+_loaded_for: str | None = None
+"""The address of the GPU that the engines of this process were loaded for."""
 
 
 def load_once(spec: EngineSpec) -> Any:
     """The loaded engine of this process, made at the first call with an equal spec. Not for use from several threads at
-    once."""
+    once.
+
+    A Python worker may get another GPU with each task: engines that were loaded for another one are dropped first, so
+    that no task computes on a device that is not its own.
+    """
+    global _loaded_for
+    address = gpu_address()
+    if _loaded and address != _loaded_for:
+        _loaded.clear()
+        gc.collect()  # models hold themselves in cycles, and their memory is wanted now
+    _loaded_for = address
     if spec not in _loaded:
         _loaded[spec] = spec.load()
     return _loaded[spec]

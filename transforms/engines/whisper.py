@@ -16,13 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.config import SAMPLE_RATE_HZ, ConfigError
-from transforms.engines import Hypothesis, Utterance, check_counts
-from transforms.engines.device import device_errors
-from transforms.engines.model_files import EMBEDDED, model_folder
-from transforms.errors import RecordingError
-from transforms.packages import require_packages
-from transforms.text.tokens import Token
+from schemas.config import SAMPLE_RATE_HZ, ConfigError from transforms.engines import Hypothesis, Utterance,
+check_counts <<<<<<< HEAD from transforms.engines.device import device_errors ======= from transforms.engines.device
+import gpu_index >>>>>>> cluster from transforms.engines.model_files import EMBEDDED, model_folder from
+transforms.errors import RecordingError from transforms.packages import require_packages from transforms.text.tokens
+import Token
 
 _WINDOW_S = 30
 """Every clip is padded to Whisper's own window. Less is up to three times as fast, but the text of short clips breaks
@@ -43,7 +41,7 @@ class WhisperSpec:
     faster-whisper downloads.
 
     `compute_type` as CTranslate2 has it (int8, float32, float16, …); `cpu_threads` for each Spark task, `device` 'cpu'
-    or 'cuda'.
+    or 'cuda' (the GPU that Spark gave the task).
     """
 
     model: str = "base"
@@ -115,6 +113,7 @@ class WhisperSpec:
 
 class WhisperRecognizer:
     def __init__(self, spec: WhisperSpec) -> None:
+        import ctranslate2
         from faster_whisper import WhisperModel
         from faster_whisper.tokenizer import Tokenizer
         from faster_whisper.transcribe import get_suppressed_tokens
@@ -122,6 +121,7 @@ class WhisperRecognizer:
         loaded = WhisperModel(
             str(spec._folder()),
             device=spec.device,
+            device_index=gpu_index(ctranslate2.get_cuda_device_count()) if spec.device == "cuda" else 0,
             compute_type=spec.compute_type,
             cpu_threads=spec.cpu_threads,
             local_files_only=True,

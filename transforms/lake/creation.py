@@ -28,8 +28,7 @@ _FIXED = {
 _WANTED = {
     # So that jobs after this one can read only what is new.
     "delta.enableChangeDataFeed": "true",
-    # A wave is one file, not one a task; and many waves' small files become one without anybody asking.
-    "delta.autoOptimize.optimizeWrite": "true",
+    # Many waves' small files become one without anybody asking.
     "delta.autoOptimize.autoCompact": "true",
     # What Ticket leaves in the log.
     "delta.setTransactionRetentionDuration": "interval 30 days",
@@ -82,7 +81,10 @@ def properties(tables: Tables, table: Table) -> dict[str, str]:
 
 
 def _wanted(table: Table) -> dict[str, str]:
-    return {**_WANTED, "delta.dataSkippingStatsColumns": ",".join(table.stats)}
+    # What is derived is one file a wave, not one a task. Not chunks: the shuffle that this takes is lost with its
+    # executor, and the engine would be asked again for what other tasks had done.
+    one_file = {} if table is CHUNKS else {"delta.autoOptimize.optimizeWrite": "true"}
+    return {**_WANTED, **one_file, "delta.dataSkippingStatsColumns": ",".join(table.stats)}
 
 
 def _make(tables: Tables, table: Table) -> None:

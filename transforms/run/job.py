@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-from pyspark import inheritable_thread_target
 from pyspark.sql import DataFrame, SparkSession
 
 from schemas.config import Config, show_config
@@ -30,6 +29,7 @@ from transforms.run.plan import Plan, Reprocess, config_key, make_plan
 from transforms.run.progress import ProgressDisplay, TaskReports
 from transforms.run.registry import Registry
 from transforms.run.sizes import Sizes
+from transforms.run.slots import in_pool
 from transforms.run.stops import forgive, stage_of
 from transforms.run.units import Progress, Unit
 from transforms.run.waves import Wave, Waves
@@ -73,7 +73,8 @@ def transcribe(
         model = str(recognizer.key.get("model", config.engine.name))
         run_id = registry.register(show_config(config, redacted=True))
         spec = TaskSpec(config, recognizer, aligners, config.engine.name, model, run_id)
-        return _Run(tables, registry, manifest, plan, spec).execute()
+        with in_pool(spark, "publish"):  # waves have threads of their own, and so the default pool
+            return _Run(tables, registry, manifest, plan, spec).execute()
 
 
 @contextmanager
@@ -91,8 +92,10 @@ class _Run:
         self.tables, self.registry, self.plan, self.spec = tables, registry, plan, spec
         self.claims = Claims(tables, registry)
         self.reports = spark.sparkContext.accumulator(TaskReport(), TaskReports())
-        self.sizes = Sizes(config.run, spark.sparkContext.defaultParallelism)
-        self.waves = Waves(tables, manifest, plan, spec, self.claims, self.sizes, Crashes(plan.table.num_rows), self.reports)
+        self.sizes = Sizes(config.run)
+        self.waves = Waves(
+            tables, manifest, plan, spec, self.claims, self.sizes, Crashes(plan.table.num_rows), self.reports
+        )
         # A session of its own: what a merge is to be marked with, Delta takes from the session.
         self.published = Tables(own_session(spark), tables.root)
         writer = Writer(spec.run_id, "publisher")
@@ -128,16 +131,16 @@ class _Run:
         with ThreadPoolExecutor(len(lanes), thread_name_prefix="wave") as pool:
             while self.queue or running:
                 while self.queue and lanes:
-                    units, lane = self.queue.take(self.sizes.wave_ms), lanes.pop()
-                    do = inheritable_thread_target(self.tables.spark)(self.waves.do)
-                    running[pool.submit(do, units, self.wave_count, lane)] = (units, lane)
+                    units, lane = self.queue.take(self.sizes.wave_ms(self.waves.slots)), lanes.pop()
+                    running[pool.submit(self.waves.do, units, self.wave_count, lane)] = (units, lane)
                     self.wave_count += 1
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     units, lane = running.pop(future)
                     lanes.append(lane)
                     wave = future.result()
-                    # Before they are published, since the next run tries again only what is not shown as failed for good.
+                    # Before they are published, since the next run tries again only what is not shown as failed for
+                    # good.
                     self.reports.value.alike.check(self.spec.config.run.alike_failures)
                     self._after(units, wave)
                     self.sizes.speed = self.reports.value.audio_s_a_slot_s or self.sizes.speed

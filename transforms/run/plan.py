@@ -172,8 +172,12 @@ def work_of(tables: Tables, manifest: Manifest, plan: Plan, tasks: Sequence[Sequ
     detected = F.when(F.col("detected").isNotNull(), "detected")
     work = work.withColumn("language_source", F.coalesce("language_source", detected))
     work = work.withColumn("language", F.coalesce("language", "detected"))
-    if manifest.contents is None:
-        work = work.withColumn("content", F.lit(None).cast("binary"))
+    if manifest.contents is not None:
+        contents = manifest.contents.join(F.broadcast(work), "audio_id")
+        placed_rows = contents.repartitionById(len(tasks), "task")
     else:
-        work = manifest.contents.join(F.broadcast(work), "audio_id")
-    return work.repartitionById(len(tasks), "task").sortWithinPartitions("position").select(WORK.names)
+        # No shuffle: with an executor its output would be lost, and what the others are recognizing begun anew.
+        partitions = tables.spark.range(0, len(tasks), 1, len(tasks)).select(F.col("id").cast("int").alias("task"))
+        work = work.withColumn("content", F.lit(None).cast("binary"))
+        placed_rows = partitions.join(F.broadcast(work), "task")
+    return placed_rows.sortWithinPartitions("position").select(WORK.names)

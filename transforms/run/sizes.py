@@ -11,17 +11,16 @@ and its measure soon there."""
 
 
 class Sizes:
-    """`slots`: tasks at once. `speed`, times real time of one slot, is to be told when it is known better."""
+    """`speed`, times real time of one slot, is to be told when it is known better."""
 
-    def __init__(self, config: RunConfig, slots: int) -> None:
-        self._config, self.slots, self.speed = config, max(1, slots), _FIRST_GUESS
+    def __init__(self, config: RunConfig) -> None:
+        self._config, self.speed = config, _FIRST_GUESS
 
-    @property
-    def wave_ms(self) -> int:
-        """Audio in a wave."""
+    def wave_ms(self, slots: int) -> int:
+        """Audio in a wave of so many slots."""
         if self._config.wave_audio_hours is not None:
             return int(self._config.wave_audio_hours * 3.6e6)
-        return int(self.speed * self.slots * self._config.wave_minutes * 60_000)
+        return int(self.speed * slots * self._config.wave_minutes * 60_000)
 
     @property
     def task_ms(self) -> int:

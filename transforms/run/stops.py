@@ -1,5 +1,5 @@
-"""A run that stops since recordings fail alike: what it has marked as failed so is the store's or the machine's fault, and
-is tried again by the next run."""
+"""A run that stops since recordings fail alike: what it has marked as failed so is the store's or the machine's fault,
+and is tried again by the next run."""
 
 from __future__ import annotations
 

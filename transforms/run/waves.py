@@ -22,6 +22,7 @@ from transforms.run.crashes import Crashes, isolate
 from transforms.run.manifest import Manifest
 from transforms.run.plan import Plan, work_of
 from transforms.run.sizes import Sizes
+from transforms.run.slots import map_in_slots, recognition_profile, slot_count
 from transforms.run.units import Progress, Unit, balance, task_count
 
 _CLOSING = [
@@ -63,8 +64,14 @@ class Waves:
     ) -> None:
         self._tables, self._manifest, self._plan, self._spec = tables, manifest, plan, spec
         self._claims, self._sizes, self._crashes, self._reports = claims, sizes, crashes, reports
+        self._profile = recognition_profile(tables.spark)
         self._writers: dict[int, Writer] = {}
         self._part_ms = int(spec.config.packing.part_minutes * 60_000)
+
+    @property
+    def slots(self) -> int:
+        """Tasks of recognition that run at once, now."""
+        return slot_count(self._tables.spark, self._profile)
 
     def do(self, units: Sequence[Unit], index: int, lane: int) -> Wave:
         """Raises LostClaims if another run has taken this one for dead."""
@@ -93,9 +100,9 @@ class Waves:
         return Wave(index, taken, todo, self._closings(todo, index), resumed)
 
     def _recognized(self, units: Sequence[Unit], spec: TaskSpec) -> DataFrame:
-        tasks = balance(units, task_count(units, self._sizes.task_ms, self._sizes.slots))
+        tasks = balance(units, task_count(units, self._sizes.task_ms, self.slots))
         rows = work_of(self._tables, self._manifest, self._plan, tasks)
-        return rows.mapInArrow(_task(spec, self._reports), from_arrow_schema(CHUNKS.arrow))
+        return map_in_slots(rows, _task(spec, self._reports), from_arrow_schema(CHUNKS.arrow), self._profile)
 
     def _quarantined(self, unit: Unit, spec: TaskSpec) -> DataFrame:
         (work,) = works_of(work_of(self._tables, self._manifest, self._plan, [[unit]]).toArrow().to_batches())
@@ -120,7 +127,9 @@ class Waves:
         begun = any_of("run_id", {run_id for progress in found.values() for run_id in progress.begun})
         keys = self._plan.table.select(["audio_id", "run_key"]).take(pa.array([unit.row for unit in units], pa.int64()))
         # What failed in a way that may pass is tried again, as if it had not been begun.
-        closed = self._tables.read(CHUNKS).where(f"{begun} AND closing IS NOT NULL AND NOT coalesce(error.transient, false)")
+        closed = self._tables.read(CHUNKS).where(
+            f"{begun} AND closing IS NOT NULL AND NOT coalesce(error.transient, false)"
+        )
         closed = closed.select(*_CLOSING)
         closed = closed.join(F.broadcast(self._tables.frame(keys)), ["audio_id", "run_key"], "left_semi")
         for row in closed.orderBy("run_id").collect():

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 from transformers.utils.import_utils import is_flash_attn_2_available
 
-from transforms.engines.device import device_errors
-from transforms.engines.qwen.attention import GROUPED, WINDOWED
-from transforms.engines.qwen.checkpoint import Checkpoint
-from transforms.engines.qwen.languages import CODES, NAMES
+<<<<<<< HEAD from transforms.engines.device import device_errors ======= from transforms.engines import EngineLost from
+transforms.engines.device import gpu_index >>>>>>> cluster from transforms.engines.qwen.attention import GROUPED,
+WINDOWED from transforms.engines.qwen.checkpoint import Checkpoint from transforms.engines.qwen.languages import CODES,
+NAMES
 
 # qwen_asr imports nagisa, and that DyNet, which rounds subnormal numbers to zero from then on, for all that this
 # process computes: what others compute must not depend on whether this engine was loaded.
@@ -38,6 +38,8 @@ class Network:
         folder = checkpoint.folder(what)
         self.device = torch.device(task_device(checkpoint.device))
         on_gpu = self.device.type == "cuda"
+        if on_gpu:
+            torch.cuda.empty_cache()  # what an engine left that was dropped for this one
         dtype, attention = checkpoint.dtype, checkpoint.attention
         if dtype == "auto":
             dtype = "bfloat16" if on_gpu else "float32"
@@ -140,18 +142,7 @@ def memory_and_device_errors() -> Iterator[None]:
 
 
 def task_device(wanted: str) -> str:
-    """`wanted`, or for 'auto' the GPU that Spark gave this task, else the first one, else 'cpu'.
-
-    An address that this process cannot see counts from what it does see: cluster managers that hide the other GPUs
-    number the only visible one 0.
-    """
+    """`wanted`, or for 'auto' the GPU that Spark gave this task, else the first one, else 'cpu'."""
     if wanted != "auto":
         return wanted
-    if not torch.cuda.is_available():
-        return "cpu"
-    from pyspark import TaskContext
-
-    context = TaskContext.get()
-    gpu = context.resources().get("gpu") if context is not None else None
-    address = int(gpu.addresses[0]) if gpu is not None else 0
-    return f"cuda:{address if address < torch.cuda.device_count() else 0}"
+    return f"cuda:{gpu_index(torch.cuda.device_count())}" if torch.cuda.is_available() else "cpu"
