@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.kit.engine import Recognizer, Spec, append
 from transforms.engines import Hypothesis, Utterance
-from transforms.engines.device import gpu_address
+from transforms.engines.gpu import gpu_address
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from typing import Any, Literal, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-<<<<<<< HEAD from schemas.config import AUTO_PER_CHUNK, Config, ConfigError from transforms.errors import MachineError
-======= from schemas.config import Config, ConfigError from transforms.engines.device import gpu_address >>>>>>> cluster
+from schemas.config import AUTO_PER_CHUNK, Config, ConfigError
+from transforms.engines.gpu import gpu_address
+from transforms.errors import MachineError
 from transforms.text.tokens import Token, WordTimes
 
 RECOGNIZERS = {

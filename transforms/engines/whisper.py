@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.config import SAMPLE_RATE_HZ, ConfigError from transforms.engines import Hypothesis, Utterance,
-check_counts <<<<<<< HEAD from transforms.engines.device import device_errors ======= from transforms.engines.device
-import gpu_index >>>>>>> cluster from transforms.engines.model_files import EMBEDDED, model_folder from
-transforms.errors import RecordingError from transforms.packages import require_packages from transforms.text.tokens
-import Token
+from schemas.config import SAMPLE_RATE_HZ, ConfigError
+from transforms.engines import Hypothesis, Utterance, check_counts
+from transforms.engines.device import device_errors
+from transforms.engines.gpu import gpu_index
+from transforms.engines.model_files import EMBEDDED, model_folder
+from transforms.errors import RecordingError
+from transforms.packages import require_packages
+from transforms.text.tokens import Token
 
 _WINDOW_S = 30
 """Every clip is padded to Whisper's own window. Less is up to three times as fast, but the text of short clips breaks

@@ -56,7 +56,8 @@ class Tables:
     def __init__(self, spark: SparkSession, root: str) -> None:
         self.spark = spark
         self.in_catalog = bool(_CATALOG_NAME.match(root)) and not Path(root).exists()
-        self.root = root if self.in_catalog or not is_local(root) else str(local_path(root).resolve())
+        local = local_path(root) if is_local(root) and not self.in_catalog else None
+        self.root = root if local is None else str(local.resolve())
 
     def identifier(self, table: Table) -> str:
         """The table's name in SQL."""

@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 from transformers.utils.import_utils import is_flash_attn_2_available
 
-<<<<<<< HEAD from transforms.engines.device import device_errors ======= from transforms.engines import EngineLost from
-transforms.engines.device import gpu_index >>>>>>> cluster from transforms.engines.qwen.attention import GROUPED,
-WINDOWED from transforms.engines.qwen.checkpoint import Checkpoint from transforms.engines.qwen.languages import CODES,
-NAMES
+from transforms.engines.device import device_errors
+from transforms.engines.gpu import gpu_index
+from transforms.engines.qwen.attention import GROUPED, WINDOWED
+from transforms.engines.qwen.checkpoint import Checkpoint
+from transforms.engines.qwen.languages import CODES, NAMES
 
 # qwen_asr imports nagisa, and that DyNet, which rounds subnormal numbers to zero from then on, for all that this
 # process computes: what others compute must not depend on whether this engine was loaded.
