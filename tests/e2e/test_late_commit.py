@@ -70,7 +70,7 @@ def test_a_run_that_died_after_its_last_publishing_step_leaves_only_its_claims(
     assert len(lake.rows("claims")) == 3
     before = lake.contents(without=frozenset())
     assert lake.run(_some(finished)[:2]).run_id is None, "all is published"
-    summary = lake.run(_some(finished))  # the missing file is tried again
+    summary = lake.run(_some(finished), reprocess="failed")
     assert (summary.recordings, summary.failed) == (1, 1)
     after = lake.contents(without=frozenset())
     assert after["words"] == before["words"]
