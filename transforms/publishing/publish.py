@@ -17,7 +17,7 @@ from pyspark.storagelevel import StorageLevel
 
 from schemas.config import SegmentsConfig
 from schemas.tables import CHUNKS, FAILURES, RECORDINGS, SEGMENTS, WORDS, to_batch
-from transforms.lake.sql import any_of
+from transforms.lake.sql import any_of, literal
 from transforms.lake.tables import Tables, Ticket
 from transforms.publishing.transcript import assemble
 
@@ -133,23 +133,26 @@ class Publisher:
 
     def _delete_earlier(self, takes: pa.Table) -> None:
         """Segments and words of takes that are no longer shown, and chunks of parts that were made again."""
-        gone = F.explode(F.array_compact(F.array_append("begun", F.col("replaces")))).alias("take_id")
-        stale = self._tables.frame(takes).select("audio_id", gone)
-        if takes.num_rows <= _LISTED:
-            pairs = stale.collect()
-            rows = (
-                f"{any_of('audio_id', (p.audio_id for p in pairs))} AND {any_of('take_id', (p.take_id for p in pairs))}"
-            )
-            for table in (SEGMENTS, WORDS):
-                self._tables.delete(table, rows)
-        else:
-            for table in (SEGMENTS, WORDS):
-                self._tables.delete_matching(table, stale, "t.audio_id = s.audio_id AND t.take_id = s.take_id")
+        # Of takes that died nobody knows what they had replaced; of all others just that is left.
+        died = pc.greater(pc.list_value_length(takes["begun"]), 0)
+        for some in (takes.filter(died), takes.filter(pc.invert(died))):
+            if some.num_rows:
+                self._delete_stale(some, None if some["begun"][0].as_py() else some["replaces"].to_pylist())
         again = takes.filter(takes["made_again"])
         if again.num_rows:
             same = "t.audio_id = s.audio_id AND t.run_key = s.run_key"
             others = f"{same} AND NOT array_contains(s.run_ids, t.run_id)"
             self._tables.delete_matching(CHUNKS, self._tables.frame(again), others)
+
+    def _delete_stale(self, takes: pa.Table, gone: Sequence[str] | None) -> None:
+        """Segments and words of these recordings by other takes than the one that is shown now, all or those `gone`."""
+        others = f"take_id <> {literal(self._take_id)}" + ("" if gone is None else f" AND {any_of('take_id', gone)}")
+        for table in (SEGMENTS, WORDS):
+            if takes.num_rows <= _LISTED:
+                self._tables.delete(table, f"{any_of('audio_id', takes['audio_id'].to_pylist())} AND {others}")
+            else:
+                frame = self._tables.frame(takes.select(["audio_id"])).withColumn("shown", F.lit(self._take_id))
+                self._tables.delete_matching(table, frame, "t.audio_id = s.audio_id AND t.take_id <> s.shown")
 
 
 def _known(takes: pa.Table) -> pa.Table:

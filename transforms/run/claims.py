@@ -152,17 +152,31 @@ class Claims:
             return taken
         shown = self._tables.read(RECORDINGS).where(any_of("take_id", others)).select("audio_id", "take_id")
         published = shown.join(self._ids(taken.held), "audio_id", "left_semi").collect()
-        for row in published:
-            if row.take_id == wanted[row.audio_id]:
-                continue  # the plan knows it, and it is to be done again
-            self._settle(row.audio_id, row.take_id, taken.held.pop(row.audio_id))
-            taken.done.add(row.audio_id)
+        # What the plan knows of is to be done again.
+        done = {row.audio_id: row.take_id for row in published if row.take_id != wanted[row.audio_id]}
+        self.settle(done, taken.held)
+        for audio_id in done:
+            del taken.held[audio_id]
+        taken.done |= done.keys()
         return taken
 
-    def _settle(self, audio_id: str, shown: str, begun: list[str]) -> None:
-        """Ends what a dead run had published but not tidied up: of the recording, only the take that is shown stays."""
-        rest = f"audio_id = {literal(audio_id)} AND take_id <> {literal(shown)}"
-        if begun:
+    def settle(self, shown: Mapping[str, str], begun: Mapping[str, list[str]]) -> None:
+        """Lets go of recordings (audio_id: the take that is shown) that other runs have published. Of those that dead
+        runs had `begun`, nothing but that take stays."""
+        untidy = {audio_id for audio_id in shown if begun.get(audio_id)}
+        for take_id in {shown[audio_id] for audio_id in untidy}:
+            of_take = any_of("audio_id", (audio_id for audio_id in untidy if shown[audio_id] == take_id))
             for table in (SEGMENTS, WORDS):
-                self._tables.delete(table, rest)
-        self.release([audio_id])
+                self._tables.delete(table, f"{of_take} AND take_id <> {literal(take_id)}")
+        if untidy:
+            self._delete_made_again(untidy, begun)
+        self.release(shown.keys())
+
+    def _delete_made_again(self, audio_ids: Collection[str], begun: Mapping[str, list[str]]) -> None:
+        """Of parts that these runs have made again, the rows of chunks by runs before them."""
+        runs = [begun[audio_id] for audio_id in audio_ids]
+        ids = pa.table({"audio_id": pa.array(audio_ids, pa.string()), "run_ids": pa.array(runs, pa.list_(pa.string()))})
+        keys = self._tables.read(RECORDINGS).select("audio_id", "run_key", "take_id")
+        listed = keys.join(F.broadcast(self._tables.frame(ids)), "audio_id").where("array_contains(run_ids, take_id)")
+        same = "t.audio_id = s.audio_id AND t.run_key = s.run_key"
+        self._tables.delete_matching(CHUNKS, listed, f"{same} AND NOT array_contains(s.run_ids, t.run_id)")

@@ -67,7 +67,7 @@ def transcribe(
     tables = Tables(spark, root)
     tables.create()
     with Registry(tables, config.run.claim_minutes) as registry, _opened(spark, manifest_path, config) as manifest:
-        plan = make_plan(manifest, tables, config_key(config, recognizer, aligners), reprocess)
+        plan = make_plan(manifest, tables, config_key(config, recognizer, aligners), reprocess, registry.living())
         if not plan.table.num_rows:
             return RunSummary(None, 0, 0, plan.skipped, 0.0, 0.0)
         model = str(recognizer.key.get("model", config.engine.name))
@@ -147,14 +147,14 @@ class _Run:
 
     def _after(self, asked: list[Unit], wave: Wave) -> None:
         """Notes what a wave has done, publishes what is complete, and puts back the parts that are to follow."""
-        self.skipped += len(wave.taken.done)
+        self.skipped += len(wave.taken.done) + len(wave.settled)
         for unit in asked:
             if unit.audio_id in wave.taken.left:
                 self.left[unit.audio_id] = unit, wave.taken.left[unit.audio_id]
             elif unit.audio_id in wave.resumed:
                 self.open[unit.audio_id] = unit, wave.resumed[unit.audio_id]
                 self.skipped += wave.resumed[unit.audio_id].complete
-            elif unit.audio_id in wave.taken.held:
+            elif unit.audio_id in wave.taken.held and unit.audio_id not in wave.settled:
                 self.open[unit.audio_id] = unit, Progress(planned={unit.part_index})
         touched = {unit.audio_id for unit in (*asked, *wave.units)} & self.open.keys()
         for closing in wave.closings:

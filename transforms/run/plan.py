@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,8 +15,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from schemas.config import Config
-from schemas.tables import FAILURES, RECORDINGS
+from schemas.tables import CHUNKS, CLAIMS, FAILURES, RECORDINGS
 from transforms.engines import AlignerSpec, EngineSpec
+from transforms.lake.sql import any_of
 from transforms.lake.tables import Tables
 from transforms.recognition.task import WORK
 from transforms.run.manifest import Manifest
@@ -60,8 +61,9 @@ def config_key(config: Config, recognizer: EngineSpec, aligners: Sequence[tuple[
 @dataclass
 class Plan:
     """What is pending: `table` has a row a recording, the longest first, with the columns of WORK that a recording has,
-    estimated_ms, and of what recordings shows of it take_id (as `replaces`) and run_key (as `shown_key`). `skipped`
-    recordings are done already."""
+    estimated_ms, and of what recordings shows of it take_id (as `replaces`) and run_key (as `shown_key`). A row that is
+    not `asked` for is there for what a run that died has left to finish, and needs no engine. `skipped` recordings are
+    done already."""
 
     table: pa.Table
     skipped: int
@@ -112,9 +114,10 @@ class Queue:
         return wave + [Unit(*one[:2], 0, one[2]) for one in zip(ids, rows, lengths, strict=True)]
 
 
-def make_plan(manifest: Manifest, tables: Tables, key: str, reprocess: Reprocess) -> Plan:
+def make_plan(manifest: Manifest, tables: Tables, key: str, reprocess: Reprocess, living: Collection[str] = ()) -> Plan:
     """What is pending for the configuration `key`: new, changed at the source, failed in a way that may pass, or asked
-    for. Reads of the lake only who is there, not what was said."""
+    for; and what a run that is not among the `living` had recognized or published, but not ended. Reads of the lake
+    only who is there, not what was said."""
     done = tables.read(RECORDINGS).select(
         "audio_id",
         "status",
@@ -131,9 +134,32 @@ def make_plan(manifest: Manifest, tables: Tables, key: str, reprocess: Reprocess
     )
     run_key = F.substring(F.sha2(F.concat(F.lit(f"{key}/"), "source_key"), 256), 1, 32)
     rows = rows.withColumn("run_key", run_key).withColumn("estimated_ms", _estimated_ms())
-    pending = rows.where(_is_pending(reprocess)).select(*_PLANNED, "estimated_ms", "replaces", "shown_key")
-    table = pending.orderBy(F.desc("estimated_ms"), "audio_id").toArrow()
+    rows = rows.withColumn("asked", _is_pending(reprocess))
+    dead = tables.read(CLAIMS).where(f"NOT {any_of('run_id', living)}")
+    pending = F.col("asked")
+    if dead.limit(1).count():
+        rows = rows.join(_finishable(tables, rows.where("NOT asked"), dead), "audio_id", "left")
+        pending = pending | F.coalesce("finishable", F.lit(False))
+    kept = rows.where(pending).select(*_PLANNED, "estimated_ms", "replaces", "shown_key", "asked")
+    table = kept.orderBy(F.desc("estimated_ms"), "audio_id").toArrow()
     return Plan(table, manifest.count - table.num_rows)
+
+
+def _finishable(tables: Tables, rows: DataFrame, dead: DataFrame) -> DataFrame:
+    """audio_id, and `finishable`, of those `rows` that a dead run has published but not tidied up, or has in chunks
+    whole under the run_key that they have now."""
+    claimed = dead.select("audio_id", F.array_append("begun", F.col("run_id")).alias("begun"))
+    claimed = rows.select("audio_id", "run_key", "replaces").join(claimed, "audio_id")
+    runs = {
+        run_id for row in dead.select("run_id", "begun").distinct().collect() for run_id in (row.run_id, *row.begun)
+    }
+    closings = tables.read(CHUNKS).where(f"{any_of('run_id', runs)} AND closing IS NOT NULL")
+    parts = closings.join(claimed, ["audio_id", "run_key"]).where("array_contains(begun, run_id)")
+    ends = F.min(F.when(~F.col("closing.continues"), F.col("part_index"))).alias("last_part")
+    whole = parts.groupBy("audio_id").agg(ends, F.collect_set("part_index").alias("parts"))
+    whole = whole.where(F.size(F.filter("parts", lambda part: part <= F.col("last_part"))) == F.col("last_part") + 1)
+    published = claimed.where("array_contains(begun, replaces)")
+    return published.select("audio_id").union(whole.select("audio_id")).distinct().withColumn("finishable", F.lit(True))
 
 
 def _is_pending(reprocess: Reprocess) -> Column:

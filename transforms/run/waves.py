@@ -39,13 +39,14 @@ _CLOSING = [
 @dataclass(frozen=True)
 class Wave:
     """What came of a wave: `units` were recognized and have a row of `closings` each; `resumed` recordings had been
-    begun by runs that died."""
+    begun by runs that died, and `settled` ones published."""
 
     index: int
     taken: Taken
     units: list[Unit]
     closings: list[Any]
     resumed: dict[str, Progress]
+    settled: set[str]
 
 
 class Waves:
@@ -78,7 +79,8 @@ class Waves:
         replaces = self._plan.table["replaces"]
         new = {unit.audio_id: replaces[unit.row].as_py() for unit in units if not unit.claimed}
         taken = self._claims.take(new) if new else Taken()
-        mine = [unit for unit in units if unit.claimed or unit.audio_id in taken.held]
+        settled = self._settle(units, taken)
+        mine = [unit for unit in units if unit.claimed or unit.audio_id in taken.held.keys() - settled]
         resumed = self._resumed([unit for unit in mine if taken.held.get(unit.audio_id)], taken.held)
         todo = [unit for unit in mine if unit.audio_id not in resumed]
         todo += [
@@ -88,7 +90,7 @@ class Waves:
             for part in resumed[unit.audio_id].units(unit, self._part_ms)
         ]
         if not todo:
-            return Wave(index, taken, [], [], resumed)
+            return Wave(index, taken, [], [], resumed, settled)
         writer = self._writers.setdefault(lane, Writer(self._spec.run_id, lane_name(lane)))
         spec = replace(self._spec, wave_index=index)
         isolate(
@@ -97,7 +99,19 @@ class Waves:
             lambda one: self._tables.append(CHUNKS, self._quarantined(one, spec), writer.ticket()),
             self._crashes,
         )
-        return Wave(index, taken, todo, self._closings(todo, index), resumed)
+        return Wave(index, taken, todo, self._closings(todo, index), resumed, settled)
+
+    def _settle(self, units: Sequence[Unit], taken: Taken) -> set[str]:
+        """Ends what dead runs had published, where nothing else is asked for; returns the audio_ids."""
+        rows = self._plan.table.select(["audio_id", "replaces", "asked"])
+        rows = rows.take(pa.array([unit.row for unit in units if taken.held.get(unit.audio_id)], pa.int64()))
+        shown = {
+            row["audio_id"]: row["replaces"]
+            for row in rows.to_pylist()
+            if not row["asked"] and row["replaces"] in taken.held[row["audio_id"]]
+        }
+        self._claims.settle(shown, taken.held)
+        return set(shown)
 
     def _recognized(self, units: Sequence[Unit], spec: TaskSpec) -> DataFrame:
         tasks = balance(units, task_count(units, self._sizes.task_ms, self.slots))
