@@ -28,8 +28,6 @@ _FIXED = {
 _WANTED = {
     # So that jobs after this one can read only what is new.
     "delta.enableChangeDataFeed": "true",
-    # Many waves' small files become one without anybody asking.
-    "delta.autoOptimize.autoCompact": "true",
     # What Ticket leaves in the log.
     "delta.setTransactionRetentionDuration": "interval 30 days",
 }

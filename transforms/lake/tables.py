@@ -175,6 +175,10 @@ class Tables:
         settings = ", ".join(f"{name} = {value}" for name, value in values.items())
         return self._changed(f"UPDATE {self.identifier(table)} SET {settings} WHERE {rows}")
 
+    def assign(self, table: Table, rows: str, values: Mapping[str, Column]) -> None:
+        """As `update`, for values that are no SQL."""
+        retried(lambda: self.delta(table).update(rows, dict(values)))
+
     def delete(self, table: Table, rows: str) -> int:
         """Deletes the rows of the SQL condition `rows`, and returns their number; no commit if there are none."""
         return self._changed(f"DELETE FROM {self.identifier(table)} WHERE {rows}")
@@ -198,7 +202,7 @@ class Tables:
         are read without the others; what readers see stays the same. One commit; none, and False, if the table is
         empty or the last commit was this one."""
         last = self.delta(table).history(1).collect()[0]
-        if last["operation"] == "OPTIMIZE" and last["operationParameters"].get("auto") != "true":
+        if last["operation"] == "OPTIMIZE":
             return False
         with _conf(self.spark, _LAYOUT):
             retried(lambda: self._lay_out(table))

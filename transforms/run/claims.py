@@ -75,7 +75,8 @@ class Claims:
         with self._lock:
             self._registry.confirm()
             mine = self._registry.run_id
-            kept = any_of("t.run_id", [mine, *self._registry.living()])
+            others = self._registry.others()
+            kept = any_of("t.run_id", {mine, *others.living})
             rows = self._rows(wanted)
             # Those that are in this run's hands already stay as they are.
             self._tables.upsert(
@@ -89,7 +90,7 @@ class Claims:
                 else:
                     taken.left[row.audio_id] = row.run_id
             self._fence({run_id for begun in taken.held.values() for run_id in begun})
-            return self._without_done(taken, wanted)
+            return self._without_done(taken, wanted, others.may_have_published)
 
     def release(self, audio_ids: Collection[str]) -> None:
         """Lets go of recordings that are published. Raises LostClaims if not all of them were this run's until now:
@@ -145,9 +146,9 @@ class Claims:
                 self._registry.mark_lost(run_id)
             self._fenced.add(run_id)
 
-    def _without_done(self, taken: Taken, wanted: Mapping[str, str | None]) -> Taken:
+    def _without_done(self, taken: Taken, wanted: Mapping[str, str | None], others: set[str]) -> Taken:
         """Other runs may have published some of them since the plan was made, or just before they were fenced off."""
-        others = self._registry.others().union(*taken.held.values())
+        others = others.union(*taken.held.values())
         if not others or not taken.held:
             return taken
         shown = self._tables.read(RECORDINGS).where(any_of("take_id", others)).select("audio_id", "take_id")
@@ -163,6 +164,8 @@ class Claims:
     def settle(self, shown: Mapping[str, str], begun: Mapping[str, list[str]]) -> None:
         """Lets go of recordings (audio_id: the take that is shown) that other runs have published. Of those that dead
         runs had `begun`, nothing but that take stays."""
+        if not shown:
+            return
         untidy = {audio_id for audio_id in shown if begun.get(audio_id)}
         for take_id in {shown[audio_id] for audio_id in untidy}:
             of_take = any_of("audio_id", (audio_id for audio_id in untidy if shown[audio_id] == take_id))

@@ -49,12 +49,12 @@ def run_figures(
         "audio_hours": audio_s / 3600,
         "speech_hours": (totals.speech_ms or 0) / 3.6e6,
         "times_real_time": audio_s / wall_s,
-        "stage_seconds": sorted(report.seconds.items()),
+        "stage_seconds": dict(sorted(report.seconds.items())),
         "batches": report.batches,
         "batch_fill": report.batch_audio_s / report.padded_audio_s if report.padded_audio_s else None,
         "second_tries": report.second_tries,
         "retries": report.retries,
-        "versions": sorted(_versions().items()),
+        "versions": dict(sorted(_versions().items())),
     }
 
 

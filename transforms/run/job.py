@@ -67,7 +67,7 @@ def transcribe(
     tables = Tables(spark, root)
     tables.create()
     with Registry(tables, config.run.claim_minutes) as registry, _opened(spark, manifest_path, config) as manifest:
-        plan = make_plan(manifest, tables, config_key(config, recognizer, aligners), reprocess, registry.living())
+        plan = make_plan(manifest, tables, config_key(config, recognizer, aligners), reprocess, registry.at_first)
         if not plan.table.num_rows:
             return RunSummary(None, 0, 0, plan.skipped, 0.0, 0.0)
         model = str(recognizer.key.get("model", config.engine.name))
@@ -195,6 +195,8 @@ class _Run:
     def _take_up_left(self) -> bool:
         """Waits until each run that holds recordings of ours has given a sign of life, or is over: then its recordings
         are put back into the queue. True if there are any."""
+        if not self.left:
+            return False
         living = self.registry.living()
         first = {run_id: living.get(run_id) for _, run_id in self.left.values()}
         while True:

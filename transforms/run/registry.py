@@ -11,12 +11,14 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
 from pyspark import InheritableThread
+from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from schemas.tables import RUNS, to_batch
@@ -29,6 +31,14 @@ _SIGNS_A_CLAIM = 4
 """Signs of life in the time after which a run without one is dead."""
 
 
+@dataclass(frozen=True)
+class Others:
+    """Ids of runs: those that are `living`, and those that `may_have_published` since this run began to plan."""
+
+    living: set[str]
+    may_have_published: set[str]
+
+
 class Registry:
     """Enters this run into the table runs when `register` is called, and gives signs of life until `end`."""
 
@@ -38,7 +48,7 @@ class Registry:
         self._thread: threading.Thread | None = None
         self._seen_at = time.monotonic()
         self.run_id = ""
-        self._lived = self.living().keys()
+        self.at_first = self.living()
 
     @property
     def sign_s(self) -> float:
@@ -66,12 +76,14 @@ class Registry:
 
     def living(self) -> dict[str, datetime.datetime]:
         """By run_id, the last signs of life of the other runs that are at work."""
-        return {row.run_id: row.alive_at for row in self._running() if self._lives(row)}
+        return {row.run_id: row.alive_at for row in self._rows("status = 'running'") if self._lives(row)}
 
-    def others(self) -> set[str]:
-        """The runs that may have published since this object was made, but for those that were dead by then."""
-        later = self._tables.read(RUNS).where(f"run_id > {literal(self.run_id)}").select("run_id").collect()
-        return {*self._lived, *(row.run_id for row in later)}
+    def others(self) -> Others:
+        """The other runs, from the time on when this object was made."""
+        rows = self._rows(f"status = 'running' OR run_id > {literal(self.run_id)}")
+        later = {row.run_id for row in rows if row.run_id > self.run_id}
+        living = {row.run_id for row in rows if row.status == "running" and self._lives(row)}
+        return Others(living, {*self.at_first, *later})
 
     def ended(self, run_id: str) -> bool:
         """True for a run that came to its end by itself: it writes nothing more."""
@@ -96,14 +108,10 @@ class Registry:
             )
 
     def end(self, values: Mapping[str, Any]) -> None:
-        """Writes the run's end; `values` are columns of runs."""
+        """Writes the run's end; `values` are columns of runs. A run that was taken for dead keeps its status."""
         self.stop()
-        row = {"run_id": self.run_id, **values}
-        frame = self._tables.frame(pa.Table.from_batches([to_batch([row], RUNS.arrow)]))
-        kept = {name: f"t.{name}" for name in RUNS.names if name not in values}
-        lost = {"status": "CASE WHEN t.status = 'lost' THEN t.status ELSE s.status END"}
-        among = f"t.run_id = {literal(self.run_id)}"
-        self._tables.upsert(RUNS, frame, RUNS.key, among=among, update={**kept, **lost})
+        columns = {name: _column(value) for name, value in values.items()}
+        self._tables.assign(RUNS, f"run_id = {literal(self.run_id)} AND status = 'running'", columns)
 
     def stop(self) -> None:
         """Ends the signs of life."""
@@ -119,9 +127,9 @@ class Registry:
     ) -> None:
         self.stop()
 
-    def _running(self) -> list[Any]:
-        rows = self._tables.read(RUNS).where(f"status = 'running' AND run_id <> {literal(self.run_id)}")
-        return rows.select("run_id", "alive_at", "driver").collect()
+    def _rows(self, condition: str) -> list[Any]:
+        rows = self._tables.read(RUNS).where(f"({condition}) AND run_id <> {literal(self.run_id)}")
+        return rows.select("run_id", "status", "alive_at", "driver").collect()
 
     def _lives(self, row: Any) -> bool:
         if _died_here(row.driver):
@@ -150,6 +158,13 @@ def next_run_id(now: datetime.datetime, last: str | None) -> str:
         before = datetime.datetime.strptime(last.partition("-")[0], _RUN_ID).replace(tzinfo=datetime.UTC)
         now = max(now, before + datetime.timedelta(microseconds=1))
     return f"{now:{_RUN_ID}}-{uuid.uuid4().hex[:6]}"
+
+
+def _column(value: Any) -> Column:
+    """A value of the driver's as Spark's."""
+    if not isinstance(value, dict):
+        return F.lit(value)
+    return F.map_from_arrays(F.array(*map(F.lit, value)), F.array(*map(F.lit, value.values())))
 
 
 def _driver() -> str:
