@@ -38,7 +38,7 @@ class Registry:
         self._thread: threading.Thread | None = None
         self._seen_at = time.monotonic()
         self.run_id = ""
-        self._lived = self.living().keys()
+        self._lived, self._last = self.living().keys(), self._last_run_id()
 
     @property
     def sign_s(self) -> float:
@@ -47,8 +47,7 @@ class Registry:
 
     def register(self, config: str) -> str:
         """The id of this run, which sorts behind those of all runs before, whatever the clock says."""
-        last = self._tables.read(RUNS).agg(F.max("run_id").alias("run_id")).first()
-        self.run_id = next_run_id(datetime.datetime.now(datetime.UTC), last.run_id if last else None)
+        self.run_id = next_run_id(datetime.datetime.now(datetime.UTC), self._last_run_id())
         now = datetime.datetime.now(datetime.UTC)
         row = {
             "run_id": self.run_id,
@@ -70,8 +69,8 @@ class Registry:
 
     def others(self) -> set[str]:
         """The runs that may have published since this object was made, but for those that were dead by then."""
-        later = self._tables.read(RUNS).where(f"run_id > {literal(self.run_id)}").select("run_id").collect()
-        return {*self._lived, *(row.run_id for row in later)}
+        later = self._tables.read(RUNS).where(f"run_id > {literal(self._last or '')}").select("run_id").collect()
+        return {*self._lived, *(row.run_id for row in later)} - {self.run_id}
 
     def ended(self, run_id: str) -> bool:
         """True for a run that came to its end by itself: it writes nothing more."""
@@ -118,6 +117,10 @@ class Registry:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _last_run_id(self) -> str | None:
+        last = self._tables.read(RUNS).agg(F.max("run_id").alias("run_id")).first()
+        return last.run_id if last else None
 
     def _running(self) -> list[Any]:
         rows = self._tables.read(RUNS).where(f"status = 'running' AND run_id <> {literal(self.run_id)}")
