@@ -14,13 +14,14 @@ from deltalake import DeltaTable, write_deltalake
 
 from benchmarks.search import probabilities, vocabulary
 from schemas.config import Config
-from schemas.tables import CHUNKS, FAILURES, RECORDINGS, SEGMENTS, WORDS, Table, to_batch
+from schemas.tables import CHUNKS, FAILURES, RECORDINGS, RUNS, SEGMENTS, WORDS, Table, to_batch
 from transforms.lake.tables import Tables
 from transforms.publishing.transcript import assemble
 
 _FILLED = (CHUNKS, SEGMENTS, WORDS, FAILURES, RECORDINGS)
 _CHUNK_MS = 25_000
 _AT = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+_WAVES_A_RUN = 20
 _FAILED_EVERY = 20
 """One recording in so many has a chunk that failed."""
 
@@ -51,21 +52,35 @@ def make_lake(tables: Tables, shape: Shape) -> None:
     words, cumulative = vocabulary(), probabilities()
     templates = [_template(index, shape, words, cumulative) for index in range(shape.recordings_a_wave)]
     filled = {table: DeltaTable(f"{tables.root}/{table.name}") for table in _FILLED}
+    runs = DeltaTable(f"{tables.root}/{RUNS.name}")
     for wave in range(shape.waves):
-        ids = sorted((_ids(wave, index), rows) for index, rows in enumerate(templates))
+        if wave % _WAVES_A_RUN == 0:
+            write_deltalake(runs, _run(wave), mode="append")
+        ids = sorted(((_ids(wave, index), rows) for index, rows in enumerate(templates)), key=lambda pair: pair[0])
         for table, target in filled.items():
             made = pa.concat_tables(_with_ids(rows[table.name], dict(names)) for names, rows in ids)
             if len(made):
                 write_deltalake(target, made, mode="append")
-    for target in filled.values():
+    for target in (*filled.values(), runs):
         target.create_checkpoint()  # Spark makes one every ten commits
 
 
 def _ids(wave: int, index: int) -> tuple[tuple[str, str], ...]:
     """What tells a recording and its take from all others, by column."""
-    hashes = {name: _hash(f"{name} {wave} {index}") for name in ("audio_id", "take_id", "source_key")}
-    run_id = f"{_AT + datetime.timedelta(hours=wave):%Y%m%dT%H%M%S.%fZ}-{_hash(str(wave))[:6]}"
-    return tuple({**hashes, "run_id": run_id, "uri": f"s3://archive/{wave:05d}/{index:05d}.mp3"}.items())
+    hashes = {name: _hash(f"{name} {wave} {index}") for name in ("audio_id", "source_key")}
+    run_id = _run_id(wave)
+    uri = f"s3://archive/{wave:05d}/{index:05d}.mp3"
+    return tuple({**hashes, "run_id": run_id, "take_id": run_id, "uri": uri}.items())
+
+
+def _run_id(wave: int) -> str:
+    started_at = _AT + datetime.timedelta(hours=wave // _WAVES_A_RUN)
+    return f"{started_at:%Y%m%dT%H%M%S.%fZ}-{_hash(str(wave // _WAVES_A_RUN))[:6]}"
+
+
+def _run(wave: int) -> pa.Table:
+    times = dict.fromkeys(("started_at", "alive_at", "ended_at"), _AT)
+    return _table(RUNS, [{"run_id": _run_id(wave), "status": "ok", **times}])
 
 
 def _with_ids(rows: pa.Table, ids: Mapping[str, str]) -> pa.Table:
@@ -92,7 +107,7 @@ def _template(index: int, shape: Shape, words: list[str], cumulative: np.ndarray
     closing |= {"speech_ms": length_ms, "chunk_count": len(chunks), "continues": False, "flags": []}
     closing |= {"engine": "invented", "model": "invented", "language": "en"}
     rows = [*chunks, _key(-1) | {"closing": closing}]
-    recording = assemble(pa.Table.from_batches([to_batch(rows, CHUNKS.arrow)]).to_pylist(), Config().segments)
+    recording = assemble(pa.Table.from_batches([to_batch(rows, CHUNKS.arrow)]).to_pylist(), Config().segments, "")
     nested = {table.name: _table(table, recording.pop(table.name)) for table in (SEGMENTS, WORDS, FAILURES)}
     return {**nested, CHUNKS.name: _table(CHUNKS, rows), RECORDINGS.name: _table(RECORDINGS, [recording])}
 
@@ -103,7 +118,14 @@ def _table(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
 
 def _key(chunk_index: int) -> dict[str, Any]:
     ids = {name: "" for name, kind, _ in CHUNKS.columns if name in dict(_ids(0, 0)) and kind == pa.string()}
-    return {**ids, "run_key": _hash("run_key"), "part_index": 0, "chunk_index": chunk_index, "created_at": _AT}
+    return {
+        **ids,
+        "run_key": _hash("run_key"),
+        "part_index": 0,
+        "wave_index": 0,
+        "chunk_index": chunk_index,
+        "created_at": _AT,
+    }
 
 
 def _chunk(start_ms: int, words: list[str], random: np.random.Generator) -> dict[str, Any]:

@@ -21,10 +21,13 @@ from transforms.engines import aligner_specs, recognizer_spec
 from transforms.lake.session import session
 from transforms.lake.tables import Tables
 from transforms.run.manifest import read_manifest
-from transforms.run.plan import config_key, make_plan, take_wave
+from transforms.run.plan import config_key, make_plan
 
 MEAN_BYTES = 2_000_000
 """Of a recording: some three minutes of MP3."""
+
+WAVE_MS = 36_000_000
+"""Ten hours of audio."""
 
 
 def main() -> None:
@@ -39,15 +42,15 @@ def main() -> None:
         tables.create()
         before_mib, began_at = peak_mib(), time.perf_counter()
         key = config_key(config, recognizer_spec(config), aligner_specs(config))
-        part_ms = int(config.packing.part_minutes * 60_000)
-        todo = make_plan(read_manifest(spark, str(manifest), config), tables, key, part_ms, "no").todo
+        plan = make_plan(read_manifest(spark, str(manifest), config), tables, key, "no")
+        queue = plan.queue(int(config.packing.part_minutes * 60_000))
         planned_s, more_mib = time.perf_counter() - began_at, peak_mib() - before_mib
-        assert len(todo) == options.rows
-        waves, began_at = 0, time.perf_counter()
-        while todo:
-            _, todo = take_wave(todo, int(config.run.wave_audio_hours * 3.6e6))
+        waves, units, began_at = 0, 0, time.perf_counter()
+        while queue:
+            units += len(queue.take(WAVE_MS))
             waves += 1
         wave_ms = (time.perf_counter() - began_at) * 1000 / waves
+    assert units == options.rows
     print(f"{machine()}\n\n| pending rows | seconds | MiB of Python | waves | ms of driver a wave |\n|{'---|' * 5}")
     print(f"| {options.rows:,} | {planned_s:.1f} | {more_mib:,.0f} | {waves:,} | {wave_ms:.1f} |")
 

@@ -14,8 +14,9 @@ from tests.kit import delta_log
 from tests.kit.comparison import COMPARED, committed
 from tests.kit.driver import Driver, outlived, send
 
-CLAIM_S = 6.0
-"""run.claim_minutes of the trials: a driver that is silent for longer loses its claims."""
+CLAIM_S = 12.0
+"""run.claim_minutes of the trials: a driver that is silent for longer loses its claims. Long enough for one that lives on
+a busy machine."""
 _NOTICE_S = 4.0
 """A driver that goes on after such a silence may ask its engine for so long before it has noticed."""
 _WHAT = {
@@ -74,10 +75,11 @@ def disturb(rng: random.Random, driver: Driver, usual: Usual, drivers: int, fate
     else:
         everything = driver.all_processes()
         send(signal.SIGKILL, victims)
+        before = committed(driver.root)  # at once: others may take over from now on
         driver.wait()
         if alive := outlived(everything):
             fate.faults.append(f"{len(alive)} processes lived on after their driver was killed")
-        fate.in_flight.update(driver.calls().keys() - committed(driver.root))
+        fate.in_flight.update(driver.calls().keys() - before)
         fate.killed = True
 
 

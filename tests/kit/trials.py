@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from schemas.config import SAMPLE_RATE_HZ
+from schemas.tables import CLAIMS
 from tests.kit import delta_log
 from tests.kit.comparison import COMPARED, contents, differences, doubled
 from tests.kit.disturbance import CLAIM_S, Fate, Usual, disturb
@@ -99,6 +100,8 @@ def run_trial(folder: Path, usual: Undisturbed, seed: int, drivers: int = 1, mos
     if unpaid := [text for text, count in calls.items() if count > 1 + in_flight[text]]:
         trial.differences.append(f"{len(unpaid)} chunks were recognized again that were not in flight: {unpaid[:3]}")
     trial.differences += differences(folder / "tables", usual.contents) + doubled(folder / "tables")
+    if claims := delta_log.rows(folder / "tables", CLAIMS.name):
+        trial.differences.append(f"{len(claims)} claims are left over, such as {claims[0]}")
     trial.seconds = time.monotonic() - started
     return trial
 

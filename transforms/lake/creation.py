@@ -33,6 +33,7 @@ _WANTED = {
 }
 """Set where nobody has: a table where somebody has turned one off stays so."""
 _PATIENCE_S = 10
+_TRIES = 5
 _HAS_TAKES = "lakescribe.takes"
 """On the table recordings: its rows, and those of segments and words, have a take_id."""
 
@@ -43,15 +44,27 @@ def create(tables: Tables, which: Iterable[Table] = ALL) -> None:
     if tables.in_catalog:
         tables.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {tables.root}")
     for table in which:
-        if tables.exists(table) or _made_by_another(tables, table):
-            _migrate(tables, table)
-        else:
-            _remove_unfinished(tables, table)
-            _check_free(tables, table)
-            retried(lambda table=table: _make(tables, table))  # type: ignore[misc]
+        _create(tables, table)
     if RECORDINGS in which and _HAS_TAKES not in properties(tables, RECORDINGS):
         give_takes(tables)
         _set(tables, RECORDINGS, {_HAS_TAKES: "1"})
+
+
+def _create(tables: Tables, table: Table) -> None:
+    for attempt in range(_TRIES):
+        if tables.exists(table) or _made_by_another(tables, table):
+            _migrate(tables, table)
+            return
+        _remove_unfinished(tables, table)
+        _check_free(tables, table)
+        try:
+            retried(lambda: _make(tables, table))
+            return
+        except AnalysisException as error:
+            # Another run came before this one, but not to its commit yet.
+            if "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION" not in str(error) or attempt == _TRIES - 1:
+                raise
+            time.sleep(1)
 
 
 def upgrade(tables: Tables) -> None:

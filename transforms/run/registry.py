@@ -48,6 +48,8 @@ class Registry:
         self._thread: threading.Thread | None = None
         self._seen_at = time.monotonic()
         self.run_id = ""
+        # In this order, so that a run that registers meanwhile is among the one or the other.
+        self._last = self._last_run_id()
         self.at_first = self.living()
 
     @property
@@ -57,8 +59,7 @@ class Registry:
 
     def register(self, config: str) -> str:
         """The id of this run, which sorts behind those of all runs before, whatever the clock says."""
-        last = self._tables.read(RUNS).agg(F.max("run_id").alias("run_id")).first()
-        self.run_id = next_run_id(datetime.datetime.now(datetime.UTC), last.run_id if last else None)
+        self.run_id = next_run_id(datetime.datetime.now(datetime.UTC), self._last_run_id())
         now = datetime.datetime.now(datetime.UTC)
         row = {
             "run_id": self.run_id,
@@ -80,8 +81,9 @@ class Registry:
 
     def others(self) -> Others:
         """The other runs, from the time on when this object was made."""
-        rows = self._rows(f"status = 'running' OR run_id > {literal(self.run_id)}")
-        later = {row.run_id for row in rows if row.run_id > self.run_id}
+        last = self._last or ""
+        rows = self._rows(f"status = 'running' OR run_id > {literal(last)}")
+        later = {row.run_id for row in rows if row.run_id > last}
         living = {row.run_id for row in rows if row.status == "running" and self._lives(row)}
         return Others(living, {*self.at_first, *later})
 
@@ -126,6 +128,10 @@ class Registry:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _last_run_id(self) -> str | None:
+        last = self._tables.read(RUNS).agg(F.max("run_id").alias("run_id")).first()
+        return last.run_id if last else None
 
     def _rows(self, condition: str) -> list[Any]:
         rows = self._tables.read(RUNS).where(f"({condition}) AND run_id <> {literal(self.run_id)}")

@@ -1,0 +1,28 @@
+"""Which other runs a run must ask about before it does a recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from transforms.lake.tables import Tables
+from transforms.run.registry import Registry
+
+
+def test_a_run_that_registers_while_another_makes_its_plan_may_have_published(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """Its run_id sorts before the other's, although it began after the other had looked who lives."""
+    tables = Tables(spark, str(tmp_path / "tables"))
+    tables.create()
+    with Registry(tables, 10) as slow, Registry(tables, 10) as quick:
+        quick.register("")
+        slow.register("")
+        assert quick.run_id < slow.run_id
+        assert slow.others() == {quick.run_id}
+        assert quick.others() == {slow.run_id}
+        with Registry(tables, 10) as late:
+            late.register("")
+            assert late.others() == {quick.run_id, slow.run_id}
+            assert slow.others() == {quick.run_id, late.run_id}
