@@ -139,22 +139,8 @@ def _whole() -> list[Check]:
     return [
         Check("whole", WORDS, _WHOLE_WORDS, less, "publish", _FROM_CHUNKS),
         Check("whole", SEGMENTS, _WHOLE_SEGMENTS, less, "publish", _FROM_CHUNKS),
-        Check(
-            "whole",
-            FAILURES,
-            _WHOLE_FAILURES,
-            "a recording failed, wholly or in part, and nothing says why",
-            "publish",
-            _FROM_CHUNKS,
-        ),
-        Check(
-            "whole",
-            CHUNKS,
-            _WHOLE_CHUNKS,
-            "a recording cannot be published again as it is shown",
-            "none",
-            _AGAIN,
-        ),
+        Check("whole", FAILURES, _WHOLE_FAILURES, "a failure, and nothing says why", "publish", _FROM_CHUNKS),
+        Check("whole", CHUNKS, _WHOLE_CHUNKS, "what is shown cannot be published again", "none", _AGAIN),
     ]
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from schemas.tables import Table
 from transforms.lake.retries import retried
-from transforms.lake.tables import Tables
+
+if TYPE_CHECKING:
+    from transforms.lake.tables import Tables
 
 
 def keep_one(tables: Tables, table: Table, doubled: DataFrame, latest: str) -> None:

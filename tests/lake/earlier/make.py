@@ -22,12 +22,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-
 import transforms.job
 import transforms.publish
+from transforms.tables import Tables
+
 from schemas.tables import RECORDINGS
 from tests.lake import Lake, cut, file_row, quick_session, write_clip, write_manifest
-from transforms.tables import Tables
 
 NAMES = ("short", "parts", "call", "doubled", "pending", "half", "changed")
 
