@@ -42,7 +42,7 @@ def segment(index: int, text: str, **others: Any) -> dict[str, Any]:
 
 
 def add(lake: Lake, audio_id: str, texts: list[str], run_key: str = "k", language: str = "en") -> None:
-    key = {"audio_id": audio_id, "run_key": run_key}
+    key = {"audio_id": audio_id, "take_id": f"take of {run_key}", "run_key": run_key}
     lake.add(SEGMENTS, [key | segment(index, text) for index, text in enumerate(texts)])
     about = {"status": "ok", "uri": f"/radio/{audio_id}.wav", "language": language, "text": " ".join(texts)}
     rows = pa.Table.from_batches([to_batch([key | about], RECORDINGS.arrow)])

@@ -102,7 +102,7 @@ def test_every_write_binds_columns_and_fields_of_structs_by_name(earlier: Tables
     }
     segment = {"audio_id": "a", "run_key": "k", "segment_index": 0, "start_ms": 5, "text": "t", "speaker": "s"}
     for text in ("t", "u"):
-        earlier.replace(SEGMENTS, frame(earlier, SEGMENTS, {**segment, "text": text}), [("a", "k")])
+        earlier.upsert(SEGMENTS, frame(earlier, SEGMENTS, {**segment, "text": text}), SEGMENTS.key)
         (row,) = earlier.read(SEGMENTS).collect()
         assert {n: v for n, v in row.asDict().items() if v is not None} == {**segment, "text": text}
     for status in ("ok", "failed"):

@@ -11,6 +11,8 @@ from schemas.config import ConfigError
 from schemas.tables import Table
 
 _ADVICE = "give another --tables, or move {where} away and run again"
+_ADDED_TO_KEYS = {"take_id"}
+"""Columns of keys that the first versions did not have."""
 
 
 def declared(table: Table) -> StructType:
@@ -52,7 +54,7 @@ def check_key(table: Table, names: Iterable[str], where: str) -> None:
     """Raises ConfigError if a table with the columns `names` cannot be ours."""
     there = {name.lower() for name in names}
     for name in table.key:
-        if name not in there:
+        if name not in there | _ADDED_TO_KEYS:
             raise ConfigError(
                 f"{where} is no table {table.name} of Lakescribe: it lacks the key column {name}; "
                 f"{_ADVICE.format(where=where)}"

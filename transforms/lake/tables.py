@@ -108,6 +108,10 @@ class Tables:
         filesystem, log = self.log(table)
         return any(status.getPath().getName()[0].isdigit() for status in filesystem.listStatus(log))
 
+    def version(self, table: Table) -> int:
+        """The number of its last commit."""
+        return int(self.delta(table).history(1).select("version").collect()[0].version)
+
     def log(self, table: Table) -> tuple[Any, Any]:
         """Hadoop's file system and path of the table's log."""
         jvm: Any = self.spark._jvm

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from schemas.tables import CHUNKS, CLAIMS, PASSAGES, RECORDINGS, RUNS, SEGMENTS, WORDS
+from schemas.tables import CHUNKS, CLAIMS, PASSAGES, RECORDINGS, RUNS, SEGMENTS, WORDS, Table
+from transforms.lake.unique import keep_one
 
 if TYPE_CHECKING:
     from transforms.lake.tables import Tables
@@ -21,6 +22,15 @@ def give_takes(tables: Tables) -> None:
     made = [PASSAGES] if tables.exists(PASSAGES) else []
     for table in (SEGMENTS, WORDS, *made, RECORDINGS):
         tables.update(table, "take_id IS NULL", {"take_id": "run_key"})
+    for table in (SEGMENTS, WORDS, RECORDINGS):
+        _keep_one_of_each(tables, table)
+
+
+def _keep_one_of_each(tables: Tables, table: Table) -> None:
+    """Two drivers at once left every row of a recording twice, alike."""
+    doubled = tables.read(table).groupBy(*table.key).count().where("count > 1")
+    if doubled.limit(1).count():
+        keep_one(tables, table, doubled, "run_key")
 
 
 def _delete_stale(tables: Tables) -> None:

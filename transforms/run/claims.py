@@ -89,7 +89,7 @@ class Claims:
                     taken.held[row.audio_id] = list(row.begun)
                 else:
                     taken.left[row.audio_id] = row.run_id
-            self._fence({run_id for begun in taken.held.values() for run_id in begun})
+            self.fence({run_id for begun in taken.held.values() for run_id in begun})
             return self._without_done(taken, wanted, others.may_have_published)
 
     def release(self, audio_ids: Collection[str]) -> None:
@@ -136,8 +136,9 @@ class Claims:
             F.now().alias("claimed_at"),
         )
 
-    def _fence(self, dead: set[str]) -> None:
-        for run_id in sorted(dead - self._fenced):
+    def fence(self, dead: Collection[str]) -> None:
+        """Nothing of these runs, which gave no sign of life, is committed from now on; marks them as lost."""
+        for run_id in sorted({*dead} - self._fenced):
             if not self._registry.ended(run_id):
                 for lane in range(MAX_WAVES_AT_ONCE):
                     self._tables.fence(CHUNKS, writer_name(run_id, lane_name(lane)))

@@ -9,10 +9,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from schemas.config import Config, show_config
+from schemas.config import Config, ConfigError, show_config
 from schemas.tables import CHUNKS, CLAIMS, RECORDINGS
 from transforms.lake.session import limit_arrow_batches, own_session
 from transforms.lake.sql import any_of
@@ -33,12 +34,12 @@ class Republished:
 
 def republish(spark: SparkSession, config: Config, root: str) -> Republished:
     """Publishes what recordings shows, and what a run that died had recognized whole but not published. Raises
-    ConfigError if there are no tables at `root`."""
+    ConfigError if there are no tables at `root`, or if recordings shows one twice."""
     limit_arrow_batches(spark)
     tables = Tables(spark, root)
     tables.upgrade()
     with Registry(tables, config.run.claim_minutes) as registry:
-        takes = pa.concat_tables([_shown(tables), _unfinished(tables, registry)])
+        takes = pa.concat_tables([_shown(tables), unfinished(tables, registry)])
         if takes.num_rows:
             run_id = registry.register(show_config(config, redacted=True))
             started, error = time.monotonic(), None
@@ -73,12 +74,17 @@ def _shown(tables: Tables) -> pa.Table:
     """What recordings shows, but for what some run has claimed."""
     free = tables.read(RECORDINGS).join(tables.read(CLAIMS), "audio_id", "left_anti")
     rows = free.select("audio_id", "run_key", F.col("take_id").alias("replaces")).orderBy("audio_id").toArrow()
+    if doubled := rows.num_rows - len(pc.unique(rows["audio_id"])):
+        raise ConfigError(
+            f"{tables.where(RECORDINGS)} has {doubled} rows too many for its recordings, as two drivers of an earlier "
+            f"version at once left them; mend it with: python -m jobs.check --repair --tables {tables.root}"
+        )
     nothing = {"run_ids": pa.nulls(rows.num_rows), "made_again": pa.array([False] * rows.num_rows)}
     columns = {**{name: rows[name] for name in rows.column_names}, **nothing, "begun": pa.array([[]] * rows.num_rows)}
     return pa.table([columns[name].cast(TAKES.field(name).type) for name in TAKES.names], schema=TAKES)
 
 
-def _unfinished(tables: Tables, registry: Registry) -> pa.Table:
+def unfinished(tables: Tables, registry: Registry) -> pa.Table:
     """Of what runs that died had claimed, the recordings whose parts are all in chunks; under the run_key of the
     last."""
     living = registry.living()

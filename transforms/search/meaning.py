@@ -31,6 +31,7 @@ _PAUSE_MS = 10_000
 _RECORDINGS_AT_ONCE = 1_000
 _PASSAGES_AT_ONCE = 500
 """Enough for full batches also of short recordings."""
+_TAKE = ["audio_id", "take_id", "run_key"]
 _SEGMENT = ["segment_index", "start_ms", "end_ms", "text", "speaker", "channel"]
 _FOUND = ["audio_id", "take_id", "start_ms", "end_ms", "text", "speaker", "channel"]
 _SCORED = pa.schema([*(PASSAGES.arrow.field(name) for name in _FOUND), ("similarity", pa.float64())])
@@ -59,7 +60,7 @@ def embed(tables: Tables, model: str) -> int:
     shown = tables.read(RECORDINGS).where("status = 'ok'").select("audio_id", "take_id")
     done = tables.read(PASSAGES).where(F.col("model") == name).select("audio_id", "take_id").distinct()
     pending = shown.join(done, ["audio_id", "take_id"], "left_anti").orderBy("audio_id").collect()
-    takes = [(row.audio_id, row.run_key) for row in pending]
+    takes = [(row.audio_id, row.take_id) for row in pending]
     if takes:
         embedder(model)  # what is wrong with it is told here, and not by a task
     for first in range(0, len(takes), _RECORDINGS_AT_ONCE):
@@ -104,9 +105,7 @@ def _embedded(tables: Tables, takes: Sequence[tuple[str, str]], model: str, name
     audio_ids, take_ids = zip(*takes, strict=True)
     listed = tables.frame(pa.table({"audio_id": list(audio_ids), "take_id": list(take_ids)}))
     segments = tables.read(SEGMENTS).join(F.broadcast(listed), ["audio_id", "take_id"], "left_semi")
-    lists = segments.groupBy("audio_id", "take_id").agg(
-        F.array_sort(F.collect_list(F.struct(*_SEGMENT))).alias("segments")
-    )
+    lists = segments.groupBy(*_TAKE).agg(F.array_sort(F.collect_list(F.struct(*_SEGMENT))).alias("segments"))
     return lists.mapInArrow(_maker(model, name), from_arrow_schema(PASSAGES.arrow))
 
 
@@ -114,7 +113,7 @@ def _maker(model: str, name: str) -> Callable[[Iterable[pa.RecordBatch]], Iterat
     def make(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         waiting: list[dict[str, Any]] = []
         for recording in rows_of(batches):
-            key = {"audio_id": recording["audio_id"], "take_id": recording["take_id"], "model": name}
+            key = {**{column: recording[column] for column in _TAKE}, "model": name}
             for index, passage in enumerate(passages(recording["segments"])):
                 waiting.append({**key, "passage_index": index, **passage})
             if len(waiting) >= _PASSAGES_AT_ONCE:
