@@ -22,8 +22,6 @@ AUTO_PER_CHUNK = "auto-per-chunk"
 SAMPLE_RATE_HZ = 16_000
 """The one rate of all audio between decoding and the engines: what Silero, Whisper and Qwen3-ASR were trained on."""
 MAX_WAVES_AT_ONCE = 8
-CUT_WINDOW_S = 30
-"""The cut between two parts of a long recording lies within this many seconds after the part's nominal end."""
 
 
 class ConfigError(ValueError):
@@ -79,7 +77,9 @@ class PackingConfig(Section):
     max_chunk_s: float = field(28.0, "longest stretch sent to the engine at once", ge=2, le=1200)
     max_gap_s: float = field(2.0, "a silence longer than this always ends a chunk", ge=0)
     part_minutes: float = field(
-        60.0, "a recording longer than this is several tasks, cut at the quietest point after each such length", ge=0.5
+        20.0,
+        "a long recording is tasks of about this length, cut where it is quiet; its first, done alone, is a quarter",
+        ge=0.5,
     )
 
 

@@ -189,21 +189,20 @@ def test_parts_add_up_to_the_whole() -> None:
     sound = np.tile(talk()[: 50 * SAMPLE_RATE_HZ], 2)
     content = written(sound + 0.03 * noise(100), SAMPLE_RATE_HZ)
     whole = heard(work(content))[1].quality
+    config = Config.model_validate({"packing": {"part_minutes": 1}})
     parts, more = [], True
     while more:
-        closing = heard(work(content, part_index=len(parts)), Config.model_validate({"packing": {"part_minutes": 1}}))[
-            1
-        ]
+        closing = heard(work(content, part_index=len(parts)), config)[1]
         parts.append(closing.quality)
         more = closing.continues
-    assert len(parts) == 2
+    assert len(parts) == 3
     assert whole is not None
     for exact in ("samples", "pieces", "clipped", "silent_pieces", "bandwidths"):
         assert figures_sum(parts, exact) == figures_sum([whole], exact), exact
     assert sum(figures_sum(parts, "levels").values()) == whole["pieces"] - 3 * len(parts)
     together, alone = figures(parts), figures([whole])
     assert together == pytest.approx(alone, rel=0.02)
-    beyond = heard(work(content, part_index=2), Config.model_validate({"packing": {"part_minutes": 1}}))[1]
+    beyond = heard(work(content, part_index=3), config)[1]
     assert beyond.quality is None
 
 

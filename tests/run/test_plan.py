@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from schemas.config import load_config
+from schemas.parts import Parts
 from tests.kit.lake import write_manifest
 from transforms.lake.tables import Tables
 from transforms.recognition.task import WORK
@@ -20,7 +21,8 @@ from transforms.run.units import Progress, Unit, balance, task_count
 UNITS = st.lists(st.integers(0, 10_000), min_size=1, max_size=40).map(
     lambda lengths: [Unit(f"a{index}", index, 0, length) for index, length in enumerate(lengths)]
 )
-PART_MS = 600_000
+PARTS = Parts(10)
+FIRST_MS, PART_MS = 150_000, 600_000
 
 
 def lengths(units: list[Unit]) -> list[int]:
@@ -48,7 +50,7 @@ def test_balance_does_not_depend_on_the_order_of_the_units(units: list[Unit]) ->
 def test_waves_are_as_full_as_they_may_be_and_leave_nothing_out(lengths_ms: list[int], wave_ms: int, back: int) -> None:
     rows = [{"audio_id": f"a{index}", "estimated_ms": length} for index, length in enumerate(lengths_ms)]
     schema = pa.schema([("audio_id", pa.string()), ("estimated_ms", pa.int64())])
-    queue = Plan(pa.Table.from_pylist(rows, schema), 0).queue(PART_MS)
+    queue = Plan(pa.Table.from_pylist(rows, schema), 0).queue(PARTS)
     first = [Unit(f"b{index}", index, 1, 2_000, claimed=True) for index in range(back)]
     queue.put_back(first)
     waves = []
@@ -75,11 +77,11 @@ def test_small_work_still_uses_every_slot() -> None:
         ({0: False}, None, []),
         ({0: True}, None, [1]),
         ({0: True}, 10, [1]),  # a header that claims too little is not believed
-        ({0: True}, 3 * PART_MS, [1, 2]),
-        ({0: True}, 3 * PART_MS + 29_999, [1, 2]),  # too short a rest for a part of its own
-        ({0: True}, 3 * PART_MS + 30_000, [1, 2, 3]),
+        ({0: True}, FIRST_MS + 2 * PART_MS, [1, 2]),
+        ({0: True}, FIRST_MS + 2 * PART_MS + 29_999, [1, 2]),  # too short a rest for a part of its own
+        ({0: True}, FIRST_MS + 2 * PART_MS + 30_000, [1, 2, 3]),
         ({0: True, 1: True, 2: True}, 3 * PART_MS, [3]),
-        ({0: True, 2: True}, 4 * PART_MS, [1, 3]),  # 2 was done before 1 when the job was killed
+        ({0: True, 2: True}, FIRST_MS + 3 * PART_MS, [1, 3]),  # 2 was done before 1 when the job was killed
         ({0: True, 1: False, 2: False}, 9 * PART_MS, []),  # 2 was only claimed
     ],
 )
@@ -87,17 +89,23 @@ def test_the_parts_of_a_long_recording_that_are_to_follow(
     continues: dict[int, bool], header_ms: int | None, to_do: list[int]
 ) -> None:
     progress = Progress(continues, header_ms, "de")
-    assert progress.parts_to_do(PART_MS) == to_do
+    assert progress.parts_to_do(PARTS) == to_do
     assert progress.complete == (not to_do)
-    units = progress.units(Unit("a", 0, 0, 7 * PART_MS), PART_MS)
+    units = progress.units(Unit("a", 0, 0, 7 * PART_MS), PARTS)
     assert [(unit.part_index, unit.language, unit.estimated_ms) for unit in units] == [
-        (part, "de", PART_MS) for part in to_do
+        (part, "de", PART_MS if part else FIRST_MS) for part in to_do
     ]
-    assert not progress.parts_to_do(PART_MS), "they are planned now"
+    assert not progress.parts_to_do(PARTS), "they are planned now"
+
+
+def test_the_first_part_to_do_is_as_long_as_the_recording_and_no_longer_than_a_first_part() -> None:
+    for estimated_ms, length_ms in ((20_000, 20_000), (7 * PART_MS, FIRST_MS)):
+        (unit,) = Progress().units(Unit("a", 0, 0, estimated_ms), PARTS)
+        assert (unit.part_index, unit.estimated_ms) == (0, length_ms)
 
 
 def test_a_header_may_claim_any_length() -> None:
-    assert len(Progress({0: True}, 10**12).parts_to_do(PART_MS)) == 64
+    assert len(Progress({0: True}, 10**12).parts_to_do(PARTS)) == 64
 
 
 def test_work_reaches_its_task_in_its_order_with_what_the_manifest_says(spark: SparkSession, tmp_path: Path) -> None:

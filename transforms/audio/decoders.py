@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transforms.audio.converter import Converter
+from transforms.audio.entry import Entry, entry
 from transforms.errors import RecordingError
 from transforms.stores.fetch import Source
 
@@ -23,8 +25,6 @@ _RATES_HZ = (1_000, 768_000)
 _MAX_CHANNELS = 64
 _MEND = "check that the copy is complete, or convert it to WAV"
 _BY_LIBSNDFILE = {"WAV", "WAVEX", "W64", "RF64", "FLAC", "AIFF", "CAF", "AU", "NIST"}
-_LOST_S = (0.1, 3600.0)
-"""After damage, a jump of the time stamps between these is sound that could not be decoded: silence stands in."""
 _PIECE_FRAMES = 4096
 _CORRECTED = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
 _UNKNOWN_BYTES = 0x7FFF_0000
@@ -59,7 +59,7 @@ def opened_audio(source: Source, name: str, report: DecodeReport, block_s: float
 
     file = _sound_file(source)
     if file is None:
-        with _opened_by_ffmpeg(source, name, report, block_s) as opened:
+        with _opened_by_ffmpeg(source, name, report, block_s, start_s) as opened:
             yield opened
         return
     with file:
@@ -69,8 +69,7 @@ def opened_audio(source: Source, name: str, report: DecodeReport, block_s: float
             try:
                 file.seek(start_s * file.samplerate)
             except soundfile.LibsndfileError:  # damaged before that point: read from the start, as far as it goes
-                if isinstance(source, io.BytesIO):
-                    source.seek(0)
+                _rewind(source)
                 with opened_audio(source, name, report, block_s, 0) as opened:
                     yield opened
                 return
@@ -91,9 +90,13 @@ def _sound_file(source: Source) -> Any | None:
         return file
     if file is not None:
         file.close()
+    _rewind(source)
+    return None
+
+
+def _rewind(source: Source) -> None:
     if isinstance(source, io.BytesIO):
         source.seek(0)
-    return None
 
 
 def _claimed_frames(file: Any) -> int:
@@ -144,7 +147,9 @@ def _check_header(name: str, rate_hz: int, channels: int) -> None:
 
 
 @contextmanager
-def _opened_by_ffmpeg(source: Source, name: str, report: DecodeReport, block_s: float) -> Iterator[Opened]:
+def _opened_by_ffmpeg(
+    source: Source, name: str, report: DecodeReport, block_s: float, start_s: int
+) -> Iterator[Opened]:
     import av
 
     try:
@@ -167,71 +172,57 @@ def _opened_by_ffmpeg(source: Source, name: str, report: DecodeReport, block_s: 
         known = stream.duration is not None and stream.time_base is not None
         seconds = float(stream.duration * stream.time_base) if known else (container.duration or 0) / av.time_base
         claimed_ms = round(seconds * 1000) if seconds > 0 else None
-        blocks = _ffmpeg_blocks(container, stream, block_s, report)
-        yield Opened(stream.rate, stream.channels, claimed_ms, 0, blocks)
+        rate_hz, channels, convert = stream.rate, stream.channels, Converter(stream)
+        try:
+            begin = entry(container, stream, start_s) if start_s else Entry([], 0, container.demux(stream))
+        except (av.FFmpegError, ValueError, IndexError):  # damaged before that point, which reading on notes
+            begin = None
+        if begin is not None:
+            blocks = _ffmpeg_blocks(begin, convert, round(block_s * rate_hz), report)
+            yield Opened(rate_hz, channels, claimed_ms, start_s, blocks)
+            return
+    _rewind(source)
+    with _opened_by_ffmpeg(source, name, report, block_s, 0) as opened:
+        yield opened
 
 
-def _ffmpeg_blocks(container: Any, stream: Any, block_s: float, report: DecodeReport) -> Iterator[NDArray[np.float32]]:
-    """`block_s` at a time; a packet that cannot be decoded is noted, and silence of its length takes its place."""
+def _ffmpeg_blocks(
+    begin: Entry, convert: Converter, block_samples: int, report: DecodeReport
+) -> Iterator[NDArray[np.float32]]:
+    """`block_samples` at a time; a packet that cannot be decoded is noted, and silence of its length stands in."""
     import av
 
-    convert = _Converter(stream)
     waiting: list[NDArray[np.float32]] = []
-    waiting_samples = 0
-    packets = container.demux(stream)
+    waiting_samples, spare = 0, begin.spare_samples
+    frames, ended = begin.frames, False
     while True:
         try:
-            packet = next(packets, None)
-        except (av.FFmpegError, ValueError) as error:  # the container itself breaks off
-            report.damage, packet = report.damage or str(error), None
-        try:
-            for frame in packet.decode() if packet is not None else [None]:
+            for frame in frames:
                 for part in convert(frame, fill=report.damage is not None):
                     waiting.append(part)
                     waiting_samples += len(part)
         except (av.FFmpegError, ValueError, IndexError) as error:
             report.damage = report.damage or str(error)
-        if waiting and (packet is None or waiting_samples >= block_s * stream.rate):
-            yield np.concatenate(waiting)
-            waiting, waiting_samples = [], 0
-        if packet is None:
+        if waiting and (ended or waiting_samples - spare >= block_samples):
+            yield np.concatenate(waiting)[spare:]
+            waiting, waiting_samples, spare = [], 0, 0
+        if ended:
             return
+        frames, ended = _next_frames(begin.packets, report)
 
 
-class _Converter:
-    """Frames → (samples, channels) float32, all of the stream's first rate and channels: a broadcast may change them on
-    the way, and FFmpeg's resampler takes one kind of frame only."""
+def _next_frames(packets: Iterator[Any], report: DecodeReport) -> tuple[list[Any], bool]:
+    """Those of the next packet, none if it cannot be decoded; or a None and True at the end."""
+    import av
 
-    def __init__(self, stream: Any) -> None:
-        self._layout, self._rate = stream.layout, stream.rate
-        self._kind: tuple[str, str, int] | None = None
-        self._resampler: Any = None
-        self._first_s: float | None = None
-        self._heard_s = 0.0
-
-    def __call__(self, frame: Any | None, *, fill: bool = False) -> list[NDArray[np.float32]]:
-        """`frame` None ends the stream. `fill`: where time stamps have jumped, silence comes first."""
-        import av
-
-        kind = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
-        converted: list[Any] = []
-        if kind != self._kind:
-            converted += [] if self._resampler is None else self._resampler.resample(None)
-            self._resampler = av.AudioResampler(format="fltp", layout=self._layout, rate=self._rate)
-            self._kind = kind
-        lost_s = self._lost_s(frame) if frame is not None else 0.0
-        if frame is not None:
-            converted += self._resampler.resample(frame)
-        parts = [part.to_ndarray().T for part in converted]
-        if fill and _LOST_S[0] <= lost_s <= _LOST_S[1]:
-            self._heard_s += lost_s
-            parts.insert(0, np.zeros((round(lost_s * self._rate), self._layout.nb_channels), dtype=np.float32))
-        return parts
-
-    def _lost_s(self, frame: Any) -> float:
-        """How far the frame's time stamp is ahead of the audio heard before it."""
-        at_s = 0.0 if frame.pts is None else float(frame.pts * frame.time_base)
-        self._first_s = at_s if self._first_s is None else self._first_s
-        lost_s = at_s - self._first_s - self._heard_s
-        self._heard_s += frame.samples / frame.sample_rate
-        return lost_s
+    try:
+        packet = next(packets, None)
+    except (av.FFmpegError, ValueError) as error:  # the container itself breaks off
+        report.damage, packet = report.damage or str(error), None
+    if packet is None:
+        return [None], True
+    try:
+        return packet.decode(), False
+    except (av.FFmpegError, ValueError, IndexError) as error:
+        report.damage = report.damage or str(error)
+        return [], False

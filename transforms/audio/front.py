@@ -6,9 +6,10 @@ fetch → decode → cut to the part → VAD → pack, a block at a time: memory
 
 from __future__ import annotations
 
+import io
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.config import SAMPLE_RATE_HZ, Config
+from schemas.parts import Parts
 from transforms.audio.channel import Channel, SpeechChunk
 from transforms.audio.decoders import DecodeReport
 from transforms.audio.parts import Part
 from transforms.audio.quality import Meter
 from transforms.audio.reading import Block, read_audio
 from transforms.errors import RecordingError
-from transforms.stores.fetch import fetched
+from transforms.stores.fetch import Source, fetched
 
 _HEADER_SLACK = (500, 0.05)
 """A header's length may differ from the decoded one by this many ms, or this share, before it is flagged: bit rates
@@ -118,22 +120,15 @@ def front(work: Work, config: Config, clock: StageClock) -> Iterator[Chunk | Clo
     with the recording."""
     closing, report = Closing(work), DecodeReport()
     try:
-        part = Part(work.part_index, work.start_ms, config.packing)
-        meter = Meter(config.packing.part_minutes * 60)
         with ExitStack() as open_files:
             with clock("fetch"):
                 source = open_files.enter_context(fetched(work.uri, work.content, config.fetch))
-            blocks = read_audio(
-                source,
-                work.name,
-                work.channels,
-                report,
-                block_s=config.audio.block_s,
-                start_ms=part.read_from_ms,
-                end_ms=work.end_ms,
-                meter=meter,
-            )
-            yield from _speech(work, part, clock.timed("decode", blocks), config, clock, closing, meter)
+            read = _reader(source, work, config, clock)
+            parts = Parts(config.packing.part_minutes)
+            part = Part(work.part_index, work.start_ms, parts, lambda start_ms: read(start_ms, DecodeReport(), None))
+            meter = Meter(part.nominal_s)
+            blocks = read(part.read_from_ms, report, meter)
+            yield from _speech(work, part, blocks, config, clock, closing, meter)
         closing.continues = part.continues
     except RecordingError as error:
         closing.error = error
@@ -143,6 +138,27 @@ def front(work: Work, config: Config, clock: StageClock) -> Iterator[Chunk | Clo
         closing.duration_ms = cut_ms if closing.continues else report.read_samples * 1000 // SAMPLE_RATE_HZ
         _flag(closing, report, work)
     yield closing
+
+
+def _reader(
+    source: Source, work: Work, config: Config, clock: StageClock
+) -> Callable[[int, DecodeReport, Meter | None], Iterator[Block]]:
+    """A function that reads the recording from a time in ms on; several such readings may go on at once."""
+
+    def read(start_ms: int, report: DecodeReport, meter: Meter | None) -> Iterator[Block]:
+        blocks = read_audio(
+            io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else source,
+            work.name,
+            work.channels,
+            report,
+            block_s=config.audio.block_s,
+            start_ms=start_ms,
+            end_ms=work.end_ms,
+            meter=meter,
+        )
+        return clock.timed("decode", blocks)
+
+    return read
 
 
 def _flag(closing: Closing, report: DecodeReport, work: Work) -> None:

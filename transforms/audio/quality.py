@@ -79,8 +79,8 @@ class _Sums:
 
 
 class Meter:
-    """Measures the native blocks of one part. `part_s` is the part's nominal length: what lies beyond is the next
-    part's, if there is one.
+    """Measures the native blocks of one part. `part_s` is the part's nominal length, a multiple of 10 s as those of
+    schemas.parts: what lies beyond is the next part's, if there is one.
 
     Nothing depends on how the audio was cut into blocks.
     """

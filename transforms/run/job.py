@@ -13,6 +13,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from schemas.config import Config, show_config
+from schemas.parts import Parts
 from schemas.tables import CHUNKS, RECORDINGS
 from transforms.engines import aligner_specs, recognizer_spec
 from transforms.errors import LostClaims
@@ -100,8 +101,8 @@ class _Run:
         self.published = Tables(own_session(spark), tables.root)
         writer = Writer(spec.run_id, "publisher")
         self.publisher = Publisher(self.published, config.segments, spec.run_id, writer.ticket, self.claims.confirm)
-        self.part_ms = int(config.packing.part_minutes * 60_000)
-        self.queue = plan.queue(self.part_ms)
+        self.parts = Parts(config.packing.part_minutes)
+        self.queue = plan.queue(self.parts)
         self.open: dict[str, tuple[Unit, Progress]] = {}
         self.left: dict[str, tuple[Unit, str]] = {}
         self.skipped, self.wave_count = plan.skipped, 0
@@ -165,7 +166,7 @@ class _Run:
         self._publish(complete)
         for audio_id in touched & self.open.keys():
             unit, progress = self.open[audio_id]
-            self.queue.put_back(progress.units(unit, self.part_ms))
+            self.queue.put_back(progress.units(unit, self.parts))
 
     def _publish(self, complete: list[tuple[Unit, Progress]]) -> None:
         if not complete:

@@ -15,6 +15,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from schemas.config import Config
+from schemas.parts import Parts
 from schemas.tables import CHUNKS, CLAIMS, FAILURES, RECORDINGS
 from transforms.engines import AlignerSpec, EngineSpec
 from transforms.lake.sql import any_of
@@ -26,7 +27,7 @@ from transforms.run.units import Unit
 Reprocess = Literal["no", "changed", "failed", "all"]
 """What to do again although it was done: what another configuration made, what failed for good, or everything."""
 
-PIPELINE_VERSION = 1
+PIPELINE_VERSION = 2
 """Part of run_key: to be raised when a change of this code changes texts or times."""
 
 _BYTES_PER_S = {
@@ -77,16 +78,16 @@ class Plan:
         """By row."""
         return np.asarray(self.table["estimated_ms"].to_numpy(), dtype=np.int64)
 
-    def queue(self, part_ms: int) -> Queue:
-        return Queue(self, part_ms)
+    def queue(self, parts: Parts) -> Queue:
+        return Queue(self, parts)
 
 
 class Queue:
     """The units still to do. Those that are put back, as the later parts of long recordings, go first."""
 
-    def __init__(self, plan: Plan, part_ms: int) -> None:
+    def __init__(self, plan: Plan, parts: Parts) -> None:
         self._plan, self._first = plan, 0
-        self._lengths_ms = np.minimum(plan.lengths_ms, part_ms)
+        self._lengths_ms = np.minimum(plan.lengths_ms, parts.first_ms)
         self._ends_ms = np.cumsum(self._lengths_ms)
         self._back: list[Unit] = []
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from schemas.config import CUT_WINDOW_S
+from schemas.parts import Parts
 
 _MAX_PARTS_AHEAD = 64
 """A header may claim any length; this many parts are planned beyond those known to exist."""
@@ -54,22 +54,30 @@ class Progress:
             part += 1
         return part in self.continues
 
-    def parts_to_do(self, part_ms: int) -> list[int]:
+    def parts_to_do(self, parts: Parts) -> list[int]:
         """The first part alone, then, once that goes on, all that the header promises; always at least the next one."""
         if self.complete:
             return []
         reached = next(part for part in range(len(self.continues) + 1) if part not in self.continues)
-        # A part exists if the window for its cut is filled: see audio/parts.py.
-        promised = 1 + max(0, (self.header_ms or 0) - CUT_WINDOW_S * 1000) // part_ms if self.continues else 1
+        promised = parts.count(self.header_ms or 0) if self.continues else 1
         last = max(reached + 1, min(promised, reached + _MAX_PARTS_AHEAD))
         return [part for part in range(reached, last) if part not in self.continues and part not in self.planned]
 
-    def units(self, unit: Unit, part_ms: int) -> list[Unit]:
+    def units(self, unit: Unit, parts: Parts) -> list[Unit]:
         """The parts of `unit`'s recording to do next, which are planned from now on."""
-        length_ms = min(part_ms, part_ms if self.continues else unit.estimated_ms)
-        parts = self.parts_to_do(part_ms)
-        self.planned.update(parts)
-        return [Unit(unit.audio_id, unit.row, part, length_ms, self.language, claimed=True) for part in parts]
+        todo = self.parts_to_do(parts)
+        self.planned.update(todo)
+        return [
+            Unit(
+                unit.audio_id,
+                unit.row,
+                part,
+                parts.length_ms(part) if self.continues else min(parts.first_ms, unit.estimated_ms),
+                self.language,
+                claimed=True,
+            )
+            for part in todo
+        ]
 
 
 def balance(units: Sequence[Unit], tasks: int) -> list[list[Unit]]:

@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from schemas.parts import Parts
 from schemas.tables import CHUNKS, to_batch
 from transforms.errors import RecordingError
 from transforms.lake.sql import any_of, literal
@@ -67,7 +68,7 @@ class Waves:
         self._claims, self._sizes, self._crashes, self._reports = claims, sizes, crashes, reports
         self._profile = recognition_profile(tables.spark)
         self._writers: dict[int, Writer] = {}
-        self._part_ms = int(spec.config.packing.part_minutes * 60_000)
+        self._parts = Parts(spec.config.packing.part_minutes)
 
     @property
     def slots(self) -> int:
@@ -87,7 +88,7 @@ class Waves:
             part
             for unit in mine
             if unit.audio_id in resumed
-            for part in resumed[unit.audio_id].units(unit, self._part_ms)
+            for part in resumed[unit.audio_id].units(unit, self._parts)
         ]
         if not todo:
             return Wave(index, taken, [], [], resumed, settled)

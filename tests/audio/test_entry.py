@@ -1,0 +1,154 @@
+"""A stretch far into a file that FFmpeg decodes is the one that decoding from the start gives."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import soxr
+
+from schemas.config import Config
+from tests.kit.lake import cut
+from tests.kit.sounds import Samples, muxed, written
+from tests.kit.works import decoded, heard, work
+from transforms.audio import decoders
+from transforms.audio.entry import Entry, entry
+
+_START_MS = 21_345
+_LENGTH_S = 50
+
+
+@pytest.fixture
+def entries(monkeypatch: pytest.MonkeyPatch) -> list[Entry | None]:
+    """What came of each try to enter a file."""
+    tried: list[Entry | None] = []
+
+    def noted(*place: Any) -> Entry | None:
+        tried.append(entry(*place))
+        return tried[-1]
+
+    monkeypatch.setattr(decoders, "entry", noted)
+    return tried
+
+
+def speech(rate_hz: int) -> Samples:
+    return soxr.resample(cut(0, _LENGTH_S), 16_000, rate_hz)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "rate_hz", "differs"),
+    [
+        ("mp3", "libmp3lame", 44_100, 1e-5),
+        ("mp3", "libmp3lame", 16_000, 1e-5),
+        ("ogg", "libopus", 48_000, 1e-5),
+        ("matroska", "libopus", 48_000, 1e-5),
+        ("matroska", "flac", 44_100, 1e-5),
+        ("mov", "alac", 44_100, 1e-5),
+        ("amr", "libopencore_amrnb", 8_000, 1e-5),
+        ("mp2", "mp2", 44_100, 1e-4),  # its decoder rounds with a dither
+        ("mp4", "aac", 44_100, 0.05),  # noise that AAC makes up, 40 dB below the voice
+        ("adts", "aac", 44_100, 0.05),
+        ("matroska", "aac", 44_100, 0.05),
+        ("mpegts", "aac", 48_000, 0.05),
+        ("matroska", "ac3", 48_000, 0.05),
+        ("matroska", "eac3", 48_000, 0.05),
+    ],
+)
+def test_a_file_is_entered_to_the_sample(
+    entries: list[Entry | None], container: str, codec: str, rate_hz: int, differs: float
+) -> None:
+    content = muxed(speech(rate_hz), rate_hz, container, codec)
+    whole, _ = decoded(content)
+    stretch, report = decoded(content, start_ms=_START_MS)
+    (tried,) = entries
+    assert tried is not None
+    assert report.read_samples == whole.shape[1]
+    assert (stretch.shape[1], report.damage) == (whole.shape[1] - _START_MS * 16, None)
+    expected = whole[:, _START_MS * 16 :]
+    assert np.abs(stretch - expected).max() < differs
+    assert np.square(stretch - expected).mean() < 1e-3 * np.square(expected).mean()
+
+
+def test_what_cannot_be_entered_is_decoded_from_the_start(entries: list[Entry | None]) -> None:
+    content = written(speech(44_100), 44_100, "OGG")
+    whole, _ = decoded(content)
+    stretch, _ = decoded(content, start_ms=_START_MS)
+    assert entries == [None]
+    assert np.array_equal(stretch, whole[:, _START_MS * 16 :])
+
+
+def test_time_stamps_that_leap_or_drift_do_not_move_the_sound(entries: list[Entry | None]) -> None:
+    """A place is counted in samples, whatever a recorder's clock said."""
+    for clock in (lambda ms: ms + 700 * (ms > 10_000), lambda ms: round(ms * 1.01)):
+        content = _remuxed(muxed(speech(48_000), 48_000, "matroska", "libopus"), clock)
+        whole, _ = decoded(content)
+        stretch, _ = decoded(content, start_ms=_START_MS)
+        assert entries[-1] is None
+        assert np.array_equal(stretch, whole[:, _START_MS * 16 :])
+
+
+def test_a_decoder_begins_only_where_the_container_lets_it(entries: list[Entry | None]) -> None:
+    aac = muxed(speech(44_100), 44_100, "mp4", "aac")
+    for key in (lambda ms: ms < 10_000, lambda ms: ms < 10_000 or ms % 1000 < 20):
+        decoded(_remuxed(aac, lambda ms: ms, key), start_ms=_START_MS)
+    assert [tried is not None for tried in entries] == [False, True]
+
+
+def _remuxed(content: bytes, clock: Callable[[int], int], key: Callable[[int], bool] = lambda ms: True) -> bytes:
+    """In Matroska, with time stamps by `clock`, and packets that can be entered where `key` says so; both of ms."""
+    target = io.BytesIO()
+    with av.open(io.BytesIO(content)) as source, av.open(target, "w", format="matroska") as file:
+        stream = file.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux():
+            if packet.pts is None:
+                continue
+            ms = round(packet.pts * packet.time_base * 1000)
+            packet.stream, packet.time_base = stream, Fraction(1, 1000)
+            packet.pts = packet.dts = clock(ms)
+            packet.is_keyframe = key(ms)
+            file.mux(packet)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("second", [5, 20])
+def test_damage_on_the_way_moves_no_sound(entries: list[Entry | None], second: int) -> None:
+    """In packets that are only counted, and where the decoder is to settle; only then it is met, and noted."""
+    content = bytearray(muxed(speech(44_100), 44_100, "mp4", "aac"))
+    clean, _ = decoded(bytes(content))
+    place = len(content) * second // _LENGTH_S
+    content[place - 2_000 : place + 2_000] = b"\xff" * 4_000
+    stretch, report = decoded(bytes(content), start_ms=_START_MS)
+    assert all(entries)
+    assert (report.damage is not None) == (second == 20)
+    expected = clean[:, _START_MS * 16 + 16_000 :]
+    shift = clean.shape[1] - report.read_samples
+    assert abs(shift) <= 1_600
+    assert np.square(stretch[:, 16_000 - shift :] - expected).mean() < 1e-2 * np.square(expected).mean()
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "rate_hz"),
+    [("mp3", "libmp3lame", 44_100), ("mp4", "aac", 44_100), ("ogg", "libopus", 48_000)],
+)
+def test_parts_of_a_file_that_is_entered_meet_without_gap_or_overlap(
+    entries: list[Entry | None], container: str, codec: str, rate_hz: int
+) -> None:
+    """Also where a fresh decoder makes up other noise than one that goes on, and a cut could lie elsewhere."""
+    everything = {"threshold": 1e-9, "end_threshold": 1e-9, "min_speech_ms": 0, "pad_ms": 0}
+    config = Config.model_validate({"packing": {"part_minutes": 0.5}, "vad": everything})
+    content = muxed(speech(rate_hz)[: 45 * rate_hz], rate_hz, container, codec)
+    content = content if codec != "aac" else muxed(np.tile(speech(rate_hz), 2), rate_hz, container, codec)
+    chunks, parts, more = [], 0, True
+    while more:
+        found, closing = heard(work(content, part_index=parts), config)
+        chunks, parts, more = chunks + found, parts + 1, closing.continues
+    assert parts > 1
+    assert all(entries)
+    assert all(before.end_ms == after.start_ms for before, after in pairwise(chunks))
+    assert sum(len(chunk.samples) for chunk in chunks) == decoded(content)[0].shape[1]
