@@ -91,7 +91,7 @@ def test_only_the_run_that_recordings_shows_is_exported(
 ) -> None:
     lake = exported.lake.copy(tmp_path / "copy")
     for table in (WORDS, SEGMENTS):
-        lake.tables.append(table, lake.tables.read(table).withColumn("run_key", F.lit("older")))
+        lake.tables.append(table, lake.tables.read(table).withColumn("take_id", F.lit("older")))
     assert Exporter(lake, tmp_path)("stale", "--format", "rttm") == exported("rttm", "--format", "rttm")
 
 

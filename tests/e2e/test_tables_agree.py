@@ -13,7 +13,7 @@ from tests.kit.lake import ENGINE
 from transforms.audio.front import Chunk, Closing, StageClock, Work, front
 from transforms.lake.tables import Tables
 
-_JOINED = "{words} w JOIN {recordings} r ON w.audio_id = r.audio_id AND w.run_key = r.run_key"
+_JOINED = "{words} w JOIN {recordings} r ON w.audio_id = r.audio_id AND w.take_id = r.take_id"
 WRONG = {
     "a word differs from its text": f"SELECT * FROM {_JOINED} WHERE NOT substring(r.text, char_start + 1, char_end - char_start) <=> word",
     "a word ends before it starts": "SELECT * FROM {words} WHERE end_ms <= start_ms OR char_end <= char_start",
@@ -27,11 +27,11 @@ WRONG = {
     "a segment is no part of the text": """
         SELECT * FROM {segments} s JOIN {recordings} r USING (audio_id) WHERE NOT contains(r.text, s.text)""",
     "a segment and its words disagree": """
-        SELECT * FROM {words} w LEFT JOIN {segments} s USING (audio_id, run_key, segment_index)
+        SELECT * FROM {words} w LEFT JOIN {segments} s USING (audio_id, take_id, segment_index)
         WHERE s.audio_id IS NULL OR NOT contains(s.text, w.word) OR w.start_ms < s.start_ms OR w.end_ms > s.end_ms
            OR NOT w.channel <=> s.channel OR NOT w.speaker <=> s.speaker""",
     "the count of words is wrong": """
-        SELECT r.audio_id FROM {recordings} r LEFT JOIN {words} w USING (audio_id, run_key) WHERE r.status <> 'failed'
+        SELECT r.audio_id FROM {recordings} r LEFT JOIN {words} w USING (audio_id, take_id) WHERE r.status <> 'failed'
         GROUP BY r.audio_id, r.word_count HAVING count(w.word) <> r.word_count""",
 }
 

@@ -66,8 +66,7 @@ def transcribe(
     recognizer, aligners = recognizer_spec(config), aligner_specs(config)
     limit_arrow_batches(spark)
     tables = Tables(spark, root)
-    tables.create()
-    with Registry(tables, config.run.claim_minutes) as registry, _opened(spark, manifest_path, config) as manifest:
+    with _opened(spark, manifest_path, config) as manifest, _registry(tables, config) as registry:
         plan = make_plan(manifest, tables, config_key(config, recognizer, aligners), reprocess, registry.at_first)
         if not plan.table.num_rows:
             return RunSummary(None, 0, 0, plan.skipped, 0.0, 0.0)
@@ -76,6 +75,11 @@ def transcribe(
         spec = TaskSpec(config, recognizer, aligners, config.engine.name, model, run_id)
         with in_pool(spark, "publish"):  # waves have threads of their own, and so the default pool
             return _Run(tables, registry, manifest, plan, spec).execute()
+
+
+def _registry(tables: Tables, config: Config) -> Registry:
+    tables.create()
+    return Registry(tables, config.run.claim_minutes)
 
 
 @contextmanager
