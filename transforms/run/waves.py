@@ -141,11 +141,10 @@ class Waves:
             return found
         begun = any_of("run_id", {run_id for progress in found.values() for run_id in progress.begun})
         keys = self._plan.table.select(["audio_id", "run_key"]).take(pa.array([unit.row for unit in units], pa.int64()))
+        rows = self._tables.read(CHUNKS).where(begun)
         # What failed in a way that may pass is tried again, as if it had not been begun.
-        closed = self._tables.read(CHUNKS).where(
-            f"{begun} AND closing IS NOT NULL AND NOT coalesce(error.transient, false)"
-        )
-        closed = closed.select(*_CLOSING)
+        may_pass = rows.where("error.transient").select("audio_id", "run_key", "run_id", "part_index")
+        closed = rows.where("closing IS NOT NULL").select(*_CLOSING).join(may_pass, may_pass.columns, "left_anti")
         closed = closed.join(F.broadcast(self._tables.frame(keys)), ["audio_id", "run_key"], "left_semi")
         for row in closed.orderBy("run_id").collect():
             if row.run_id in found[row.audio_id].begun:
