@@ -50,8 +50,8 @@ class Passage(Place):
 def embed(tables: Tables, model: str) -> int:
     """Makes the passages of all transcripts that have none by `model`; returns the number of recordings done.
 
-    A commit every thousand recordings, so that a run that dies goes on from there. Those of replaced transcripts go.
-    Raises ConfigError if `model` cannot be had.
+    A commit every thousand recordings, so that a run that dies goes on from there. Those of replaced transcripts and of
+    other models go. Raises ConfigError if `model` cannot be had.
     """
     name = check_model(model)
     limit_arrow_batches(tables.spark)
@@ -66,7 +66,8 @@ def embed(tables: Tables, model: str) -> int:
     for first in range(0, len(takes), _RECORDINGS_AT_ONCE):
         some = takes[first : first + _RECORDINGS_AT_ONCE]
         tables.append(PASSAGES, _embedded(tables, some, model, name))
-    tables.delete_matching(PASSAGES, shown, "t.audio_id = s.audio_id AND t.take_id <> s.take_id")
+    earlier = "t.audio_id = s.audio_id AND (t.take_id <> s.take_id OR t.model <> s.model)"
+    tables.delete_matching(PASSAGES, shown.withColumn("model", F.lit(name)), earlier)
     return len(takes)
 
 
