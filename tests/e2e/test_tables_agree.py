@@ -126,11 +126,12 @@ def test_a_long_recording_is_cut_into_parts_without_a_gap_or_an_overlap(finished
     long = finished.lake.by_name("recordings")["long.wav"]
     chunks = [row for row in finished.lake.rows("chunks") if row["audio_id"] == long["audio_id"] and not row["closing"]]
     spans = sorted((row["start_ms"], row["end_ms"], row["part_index"]) for row in chunks)
-    assert {part for *_, part in spans} >= {0, 1, 2}
+    assert {part for *_, part in spans} == {0, 1, 2, 3}
     assert [part for *_, part in spans] == sorted(part for *_, part in spans)
     assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:], strict=False))
     whole = _front_end(finished.audio / "long.wav")
-    assert (long["duration_ms"], 0) == (100_000, abs(long["speech_ms"] - whole.speech_ms) // 300)
+    assert long["duration_ms"] == 100_000
+    assert abs(long["speech_ms"] - whole.speech_ms) <= 150 * spans[-1][2], "VAD hears a moment less at each cut"
 
 
 def _front_end(path: Path) -> Closing:
