@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+import transforms.run.plan
 from schemas.config import ConfigError
 from schemas.tables import ALL, RECORDINGS, WORDS
 from tests.kit.lake import Lake, engine_config
@@ -48,7 +49,10 @@ def brought_up(
 ) -> tuple[Lake, list[dict[str, Any]]]:
     lake, manifest = unpacked(spark, tmp_path_factory.mktemp("brought_up"))
     if request.param == "transcribe":
-        summary = lake.run(manifest)
+        with pytest.MonkeyPatch.context() as patch:
+            # What was recognized and not published is taken up as long as its texts would come out the same.
+            patch.setattr(transforms.run.plan, "PIPELINE_VERSION", 1)
+            summary = lake.run(manifest)
         assert (summary.failed, summary.skipped) == (0, len(manifest))
         assert not lake.calls(), "all had been recognized"
     else:
