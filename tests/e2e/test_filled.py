@@ -32,7 +32,9 @@ def lake(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     return lake
 
 
-@pytest.mark.parametrize("table", [table for table in ALL if table not in (CLAIMS, EVALUATIONS)], ids=lambda table: table.name)
+@pytest.mark.parametrize(
+    "table", [table for table in ALL if table not in (CLAIMS, EVALUATIONS)], ids=lambda table: table.name
+)
 def test_every_column_has_a_value_somewhere(lake: Lake, table: Table) -> None:
     rows = lake.rows(table.name)
     without = [path for field in table.arrow for path in _without(field, [row[field.name] for row in rows])]

@@ -141,11 +141,13 @@ class Waves:
             return found
         begun = any_of("run_id", {run_id for progress in found.values() for run_id in progress.begun})
         keys = self._plan.table.select(["audio_id", "run_key"]).take(pa.array([unit.row for unit in units], pa.int64()))
-        rows = self._tables.read(CHUNKS).where(begun)
-        # What failed in a way that may pass is tried again, as if it had not been begun.
-        may_pass = rows.where("error.transient").select("audio_id", "run_key", "run_id", "part_index")
-        closed = rows.where("closing IS NOT NULL").select(*_CLOSING).join(may_pass, may_pass.columns, "left_anti")
-        closed = closed.join(F.broadcast(self._tables.frame(keys)), ["audio_id", "run_key"], "left_semi")
+        listed = F.broadcast(self._tables.frame(keys))
+        rows = self._tables.read(CHUNKS).where(begun).join(listed, ["audio_id", "run_key"], "left_semi")
+        # Parts that failed in a way that may pass are tried again, as if they had not been begun.
+        may_pass = rows.where("error.transient").select("audio_id", "run_key", "run_id", "part_index").distinct()
+        same = " AND ".join(f"t.{name} = s.{name}" for name in may_pass.columns)
+        self._tables.delete_matching(CHUNKS, may_pass, same)
+        closed = rows.where("closing IS NOT NULL").select(*_CLOSING)
         for row in closed.orderBy("run_id").collect():
             if row.run_id in found[row.audio_id].begun:
                 found[row.audio_id].close(row)
