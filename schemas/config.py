@@ -77,8 +77,8 @@ class PackingConfig(Section):
     max_chunk_s: float = field(28.0, "longest stretch sent to the engine at once", ge=2, le=1200)
     max_gap_s: float = field(2.0, "a silence longer than this always ends a chunk", ge=0)
     part_minutes: float = field(
-        20.0,
-        "a long recording is tasks of about this length, cut where it is quiet; its first, done alone, is a quarter",
+        30.0,
+        "a long recording is tasks of about this length, cut where it is quiet; its first, done alone, is half as long",
         ge=0.5,
     )
 

@@ -25,7 +25,7 @@ class Parts:
 
     @property
     def first_ms(self) -> int:
-        return max(_STEP_MS, self.part_ms // 4 // _STEP_MS * _STEP_MS)
+        return max(_STEP_MS, self.part_ms // 2 // _STEP_MS * _STEP_MS)
 
     def start_ms(self, index: int) -> int:
         return 0 if index == 0 else self.first_ms + (index - 1) * self.part_ms

@@ -16,7 +16,9 @@ from tests.e2e.conftest import Finished
 from tests.kit.lake import Lake
 from transforms.audio.front import Work
 from transforms.engines import aligner_specs, recognizer_spec
-from transforms.recognition.task import WORK, TaskReport, TaskSpec, recognize_partition
+from transforms.recognition.report import TaskReport
+from transforms.recognition.rows import WORK, TaskSpec
+from transforms.recognition.task import recognize_partition
 
 OTHERWISE = (
     "batching.max_padded_audio_s=5",

@@ -18,7 +18,9 @@ from tests.kit.works import heard, work, work_row
 from transforms.engines import Hypothesis, Utterance
 from transforms.errors import MachineError, RecordingError
 from transforms.recognition.alike import Streak, alike_condition, outcome
-from transforms.recognition.task import TaskReport, TaskSpec, recognize_partition
+from transforms.recognition.report import TaskReport
+from transforms.recognition.rows import TaskSpec
+from transforms.recognition.task import recognize_partition
 from transforms.run.plan import WORK
 
 _ENDS = {

@@ -15,7 +15,9 @@ from tests.kit.reader import Reader, read
 from tests.kit.sounds import noise, written
 from tests.kit.works import heard, work, work_row
 from transforms.engines import AlignmentRequest, EngineLost, Hypothesis, Utterance
-from transforms.recognition.task import WORK, TaskReport, TaskSpec, recognize_partition
+from transforms.recognition.report import TaskReport
+from transforms.recognition.rows import WORK, TaskSpec
+from transforms.recognition.task import recognize_partition
 from transforms.text.tokens import WordTimes
 
 _NAMES = [

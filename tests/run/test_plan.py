@@ -13,7 +13,7 @@ from schemas.config import load_config
 from schemas.parts import Parts
 from tests.kit.lake import write_manifest
 from transforms.lake.tables import Tables
-from transforms.recognition.task import WORK
+from transforms.recognition.rows import WORK
 from transforms.run.manifest import read_manifest
 from transforms.run.plan import Plan, make_plan, work_of
 from transforms.run.units import Progress, Unit, balance, task_count

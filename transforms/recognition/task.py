@@ -6,84 +6,27 @@ recognizes, aligners time the words, and rows go out in Arrow batches.
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
-from schemas.config import Config
 from schemas.tables import CHUNKS, to_batch
 from transforms.audio.front import Chunk, Closing, StageClock, Work
 from transforms.audio.prefetch import Prefetch
-from transforms.engines import AlignerSpec, EngineSpec, Hypothesis, Utterance, load_once
+from transforms.engines import Hypothesis, Utterance, load_once
 from transforms.errors import RecordingError
 from transforms.recognition.align import align_all
-from transforms.recognition.alike import Streak, in_process, outcome
+from transforms.recognition.alike import in_process, outcome
 from transforms.recognition.batching import Window
 from transforms.recognition.languages import LanguageBook
+from transforms.recognition.report import TaskReport
+from transforms.recognition.rows import TaskSpec, chunk_row, closing_row, failed_chunk_row, works_of
 from transforms.recognition.second_try import Tries, recognize_all
 
 _ROWS_A_BATCH = 500
-WORK = pa.schema(
-    [
-        ("audio_id", pa.string()),
-        ("run_key", pa.string()),
-        ("source_key", pa.string()),
-        ("uri", pa.string()),
-        ("content", pa.binary()),
-        ("language", pa.string()),
-        ("language_source", pa.string()),
-        ("context", pa.string()),
-        ("channels", pa.string()),
-        ("start_ms", pa.int64()),
-        ("end_ms", pa.int64()),
-        ("metadata", pa.map_(pa.string(), pa.string())),
-        ("part_index", pa.int32()),
-    ]
-)
-"""A row of work as the task gets it: the fields of audio.front.Work, in order."""
-
-
-@dataclass(frozen=True)
-class TaskSpec:
-    """All that a task needs to know, made on the driver and checked there."""
-
-    config: Config
-    recognizer: EngineSpec
-    aligners: tuple[tuple[str, AlignerSpec | None], ...]
-    engine_name: str
-    model_name: str
-    run_id: str
-    wave_index: int = 0
-
-
-@dataclass
-class TaskReport:
-    """What a task did, for progress and the table runs; `seconds` by stage."""
-
-    recordings: int = 0
-    failed: int = 0
-    audio_ms: int = 0
-    batches: int = 0
-    batch_audio_s: float = 0.0
-    padded_audio_s: float = 0.0
-    second_tries: int = 0
-    retries: int = 0
-    busy_s: float = 0.0
-    alike: Streak = field(default_factory=Streak)
-    seconds: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def audio_s_a_slot_s(self) -> float | None:
-        """Seconds of audio that a slot does in a second, models loaded; None before the first task has ended."""
-        return self.audio_ms / 1000 / self.busy_s if self.busy_s > 0 and self.audio_ms else None
-
-    def __add__(self, other: TaskReport) -> TaskReport:
-        return TaskReport(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
 
 def recognize_partition(
@@ -101,14 +44,6 @@ def recognize_partition(
     task.report.seconds.update(front_end.stage_seconds)
     task.report.busy_s = time.monotonic() - started - task.report.seconds["load"]
     report(task.report)
-
-
-def works_of(batches: Iterable[pa.RecordBatch]) -> Iterator[Work]:
-    """Rows of WORK as values."""
-    for batch in batches:
-        for row in batch.to_pylist():
-            row["metadata"] = dict(row["metadata"] or ())
-            yield Work(**row)
 
 
 class _Task:
@@ -192,51 +127,16 @@ class _Task:
         with self._clock("align"):
             timed = align_all(self._aligners, [(chunk.samples, hypothesis) for chunk, hypothesis in read])
         for (chunk, hypothesis), (aligner, words) in zip(read, timed, strict=True):
-            self._rows.append(self._chunk_row(chunk, hypothesis, aligner, words))
+            self._rows.append(chunk_row(chunk, hypothesis, aligner, words, self.spec))
         for chunk, result in done:
             if isinstance(result, RecordingError):
-                self._rows.append({**self._key_row(chunk), "error": result.row(), "flags": ["incomplete"]})
+                self._rows.append(failed_chunk_row(chunk, result, self.spec))
                 self._unread.setdefault(_key(chunk.work), result)
             else:
                 self._unread[_key(chunk.work)] = None
             self._open_chunks[_key(chunk.work)] -= 1
         for work in {_key(chunk.work): chunk.work for chunk, _ in done}.values():
             self._emit_if_done(work)
-
-    def _key_row(self, chunk: Chunk) -> dict[str, Any]:
-        return {
-            **_work_row(chunk.work, self.spec),
-            "channel": chunk.channel,
-            "chunk_index": chunk.chunk_index,
-            "start_ms": chunk.start_ms,
-            "end_ms": chunk.end_ms,
-        }
-
-    def _chunk_row(
-        self, chunk: Chunk, hypothesis: Hypothesis, aligner: str | None, words: list[dict[str, Any]]
-    ) -> dict[str, Any]:
-        for word in words:
-            for end in ("start_ms", "end_ms"):
-                word[end] = None if word[end] is None else chunk.start_ms + word[end]
-        flags = [*hypothesis.flags]
-        known = [word["confidence"] for word in words if word["confidence"] is not None]
-        if known and sum(known) / len(known) < self.spec.config.retry.low_confidence:
-            flags.append("low_confidence")
-        if words and all(word["start_ms"] is None for word in words):
-            flags.append("unaligned")
-        return {
-            **self._key_row(chunk),
-            "text": hypothesis.text or None,
-            "language": hypothesis.language,
-            "language_source": chunk.work.language_source or "detected",
-            "words": words,
-            "token_count": hypothesis.token_count,
-            "mean_logprob": hypothesis.mean_logprob,
-            "alternatives": [asdict(other) for other in hypothesis.alternatives] or None,
-            "no_speech_probability": hypothesis.no_speech_probability,
-            "aligner": aligner,
-            "flags": flags,
-        }
 
     def _emit_if_done(self, work: Work) -> None:
         key = _key(work)
@@ -257,47 +157,6 @@ class _Task:
     def _flush(self) -> pa.RecordBatch:
         rows, self._rows = self._rows, []
         return to_batch(rows, CHUNKS.arrow)
-
-
-def closing_row(closing: Closing, spec: TaskSpec, language: str | None = None) -> dict[str, Any]:
-    """The row of chunks that says that a part is complete: all its chunks are in the same commit."""
-    work = closing.work
-    return {
-        **_work_row(work, spec),
-        "chunk_index": -1,
-        "error": closing.error.row() if closing.error else None,
-        "closing": {
-            "uri": work.uri,
-            "metadata": list(work.metadata.items()),
-            "source_key": work.source_key,
-            "duration_ms": closing.duration_ms,
-            "speech_ms": closing.speech_ms,
-            "chunk_count": closing.chunk_count,
-            "continues": closing.continues,
-            "header_duration_ms": closing.header_duration_ms,
-            "language": language,
-            "flags": closing.flags,
-            "engine": spec.engine_name,
-            "model": spec.model_name,
-            "quality": closing.quality,
-        },
-    }
-
-
-def failed_row(work: Work, error: RecordingError, spec: TaskSpec) -> dict[str, Any]:
-    """The closing row of a part that no task could do."""
-    return closing_row(Closing(work, error=error), spec)
-
-
-def _work_row(work: Work, spec: TaskSpec) -> dict[str, Any]:
-    return {
-        "audio_id": work.audio_id,
-        "run_key": work.run_key,
-        "part_index": work.part_index,
-        "run_id": spec.run_id,
-        "wave_index": spec.wave_index,
-        "created_at": datetime.datetime.now(datetime.UTC),
-    }
 
 
 def _key(work: Work) -> tuple[str, int]:

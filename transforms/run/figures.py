@@ -10,7 +10,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from transforms.lake.sql import literal
-from transforms.recognition.task import TaskReport
+from transforms.recognition.report import TaskReport
 
 _PACKAGES = (
     "lakescribe",

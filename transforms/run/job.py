@@ -21,7 +21,8 @@ from transforms.lake.session import limit_arrow_batches, own_session
 from transforms.lake.sql import any_of, literal
 from transforms.lake.tables import Tables
 from transforms.publishing.publish import TAKES, Publisher
-from transforms.recognition.task import TaskReport, TaskSpec
+from transforms.recognition.report import TaskReport
+from transforms.recognition.rows import TaskSpec
 from transforms.run.claims import Claims, Writer
 from transforms.run.crashes import Crashes
 from transforms.run.figures import run_figures

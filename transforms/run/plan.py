@@ -20,7 +20,7 @@ from schemas.tables import CHUNKS, CLAIMS, FAILURES, RECORDINGS
 from transforms.engines import AlignerSpec, EngineSpec
 from transforms.lake.sql import any_of
 from transforms.lake.tables import Tables
-from transforms.recognition.task import WORK
+from transforms.recognition.rows import WORK
 from transforms.run.manifest import Manifest
 from transforms.run.units import Unit
 

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from pyspark import AccumulatorParam
 
-from transforms.recognition.task import TaskReport
+from transforms.recognition.report import TaskReport
 
 
 class TaskReports(AccumulatorParam[TaskReport]):

@@ -17,7 +17,9 @@ from schemas.tables import CHUNKS, to_batch
 from transforms.errors import RecordingError
 from transforms.lake.sql import any_of, literal
 from transforms.lake.tables import Tables
-from transforms.recognition.task import TaskReport, TaskSpec, failed_row, recognize_partition, works_of
+from transforms.recognition.report import TaskReport
+from transforms.recognition.rows import TaskSpec, failed_row, works_of
+from transforms.recognition.task import recognize_partition
 from transforms.run.claims import Claims, Taken, Writer, lane_name
 from transforms.run.crashes import Crashes, isolate
 from transforms.run.manifest import Manifest
