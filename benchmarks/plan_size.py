@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.common import machine
 from schemas.config import Config
+from schemas.parts import Parts
 from transforms.engines import aligner_specs, recognizer_spec
 from transforms.lake.session import session
 from transforms.lake.tables import Tables
@@ -43,7 +44,7 @@ def main() -> None:
         before_mib, began_at = peak_mib(), time.perf_counter()
         key = config_key(config, recognizer_spec(config), aligner_specs(config))
         plan = make_plan(read_manifest(spark, str(manifest), config), tables, key, "no")
-        queue = plan.queue(int(config.packing.part_minutes * 60_000))
+        queue = plan.queue(Parts(config.packing.part_minutes))
         planned_s, more_mib = time.perf_counter() - began_at, peak_mib() - before_mib
         waves, units, began_at = 0, 0, time.perf_counter()
         while queue:

@@ -24,7 +24,7 @@ from schemas.config import SAMPLE_RATE_HZ, Config
 from tests.kit import delta_log
 from tests.kit.comparison import contents, differences
 from tests.kit.lake import ENGINE, ROOT, cut, engine_config, talk, write_clip, write_manifest
-from transforms.lake.session import LOCAL_CONF, session
+from transforms.lake.session import session
 from transforms.run.job import transcribe
 
 FEW = 100
@@ -92,7 +92,7 @@ def submit(folder: Path, manifest: Path, slots: int, delay_s: float) -> float:
     """Runs the job by spark-submit with so many slots; its seconds by the table runs."""
     root = folder / f"slots_{slots}"
     command = [str(Path(sys.executable).parent / "spark-submit"), "--master", f"local[{slots},4]"]
-    command += ["--properties-file", str(LOCAL_CONF), "jobs/transcribe.py", "--manifest", str(manifest)]
+    command += ["--properties-file", "conf/spark-local.conf", "jobs/transcribe.py", "--manifest", str(manifest)]
     command += ["--tables", str(root)]
     for pair in (*ENGINE[:2], f"engine.options.delay_s={delay_s}"):
         command += ["--set", pair]
