@@ -62,7 +62,7 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
         ("batch", "'batching'"),
         ("packing.max_chunk", "'packing.max_chunk_s'"),
         ("vad.max_chunk_s", "'packing.max_chunk_s'"),
-        ("run.zzz", "wave_audio_hours, waves_at_once"),
+        ("run.zzz", "wave_minutes, waves_at_once"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_valid_one(unknown: str, nearest: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from delta.exceptions import ConcurrentTransactionException
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -21,6 +22,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
 from schemas.tables import ALL, CHUNKS, PASSAGES, Table
+from transforms.errors import LostClaims
 from transforms.lake.creation import create, missing_fields, upgrade
 from transforms.lake.migration import no_table, of_earlier_version
 from transforms.lake.retries import retried
@@ -33,6 +35,7 @@ _LAYOUT = {
     "spark.databricks.delta.optimize.maxFileSize": str(128 << 20),
     "spark.databricks.io.skipping.mdc.sortWithinFiles": "true",
 }
+_FENCE_TRIES = 20
 _FENCED = 2**62
 """No writer comes so far."""
 
@@ -137,14 +140,21 @@ class Tables:
         return rows.withColumns(lacking).select(table.names)
 
     def append(self, table: Table, rows: DataFrame, ticket: Ticket | None = None) -> None:
-        """One commit, which nobody else's can hinder. `rows` has the table's columns by name; nothing but `create`
-        decides their types."""
+        """One commit, which nobody else's can hinder but a fence: raises LostClaims then. `rows` has the table's
+        columns by name; nothing but `create` decides their types."""
         writer = self._shaped(table, rows).write.format("delta").mode("append")
-        writer.options(**(ticket.options if ticket else {})).insertInto(self.identifier(table))
+        with _fenced_off(ticket):
+            writer.options(**(ticket.options if ticket else {})).insertInto(self.identifier(table))
 
     def fence(self, table: Table, writer: str) -> None:
         """From now on nothing of `writer` is committed to the table; what it is about to commit fails."""
-        self.append(table, self.read(table).limit(0), Ticket(writer, _FENCED))
+        for _ in range(_FENCE_TRIES):
+            try:
+                self.append(table, self.read(table).limit(0), Ticket(writer, _FENCED))
+                return
+            except LostClaims:  # the writer has committed in this very moment, or another run fences it off, too
+                continue
+        raise RuntimeError(f"{writer} could not be kept from writing to {self.where(table)}; run again")
 
     def upsert(
         self,
@@ -170,7 +180,7 @@ class Tables:
             merging = merging.whenMatchedUpdate(condition=only_if, set=values).whenNotMatchedInsertAll()
             (merging if drop is None else merging.whenNotMatchedBySourceDelete(drop)).execute()
 
-        with _conf(self.spark, _as_conf(ticket)):
+        with _conf(self.spark, _as_conf(ticket)), _fenced_off(ticket):
             retried(merge)
 
     def update(self, table: Table, rows: str, values: Mapping[str, str]) -> int:
@@ -231,6 +241,19 @@ class Tables:
 def _as_conf(ticket: Ticket | None) -> dict[str, str]:
     """MERGE takes its ticket from the session."""
     return {f"spark.databricks.delta.write.{key}": value for key, value in (ticket.options if ticket else {}).items()}
+
+
+@contextmanager
+def _fenced_off(ticket: Ticket | None) -> Iterator[None]:
+    """Delta refuses a commit with a ticket if another of the same writer, as a fence is, came while it was made."""
+    try:
+        yield
+    except ConcurrentTransactionException as error:
+        writer = ticket.writer if ticket else "a writer without a ticket"
+        raise LostClaims(
+            f"another run has taken over the recordings of {writer}; what it had published is kept, and nothing more "
+            "is written. Nothing is to be done; if this happens often, raise run.claim_minutes"
+        ) from error
 
 
 @contextmanager
