@@ -26,7 +26,7 @@ def test_a_broken_engine_stops_the_run_and_costs_no_recording(spark: SparkSessio
     broken.unlink()
     summary = lake.run(clips, *small, broken_while=str(broken))
     assert summary.failed == 0
-    assert {row["status"] for row in lake.rows("recordings")} == {"ok"}
+    assert "failed" not in {row["status"] for row in lake.rows("recordings")}
     assert len(lake.rows("recordings")) == len(clips)
     assert not lake.rows("failures")
     assert not lake.rows("claims")
