@@ -189,7 +189,7 @@ def test_parts_add_up_to_the_whole() -> None:
     sound = np.tile(talk()[: 50 * SAMPLE_RATE_HZ], 2)
     content = written(sound + 0.03 * noise(100), SAMPLE_RATE_HZ)
     whole = heard(work(content))[1].quality
-    config = Config.model_validate({"packing": {"part_minutes": 1}})
+    config = Config.model_validate({"packing": {"part_minutes": 0.7}})
     parts, more = [], True
     while more:
         closing = heard(work(content, part_index=len(parts)), config)[1]

@@ -156,17 +156,15 @@ class Claims:
         published = shown.join(self._ids(taken.held), "audio_id", "left_semi").collect()
         # What the plan knows of is to be done again.
         done = {row.audio_id: row.take_id for row in published if row.take_id != wanted[row.audio_id]}
-        self.settle(done, taken.held)
+        self.tidy(done, taken.held)
+        self.release(done.keys())
         for audio_id in done:
             del taken.held[audio_id]
         taken.done |= done.keys()
         return taken
 
-    def settle(self, shown: Mapping[str, str], begun: Mapping[str, list[str]]) -> None:
-        """Lets go of recordings (audio_id: the take that is shown) that other runs have published. Of those that dead
-        runs had `begun`, nothing but that take stays."""
-        if not shown:
-            return
+    def tidy(self, shown: Mapping[str, str], begun: Mapping[str, list[str]]) -> None:
+        """Of recordings (audio_id: the take that is shown) that dead runs had `begun`, nothing but that take stays."""
         untidy = {audio_id for audio_id in shown if begun.get(audio_id)}
         for take_id in {shown[audio_id] for audio_id in untidy}:
             of_take = any_of("audio_id", (audio_id for audio_id in untidy if shown[audio_id] == take_id))
@@ -174,7 +172,6 @@ class Claims:
                 self._tables.delete(table, f"{of_take} AND take_id <> {literal(take_id)}")
         if untidy:
             self._delete_made_again(untidy, begun)
-        self.release(shown.keys())
 
     def _delete_made_again(self, audio_ids: Collection[str], begun: Mapping[str, list[str]]) -> None:
         """Of parts that these runs have made again, the rows of chunks by runs before them."""

@@ -105,16 +105,18 @@ class Waves:
         return Wave(index, taken, todo, self._closings(todo, index), resumed, settled)
 
     def _settle(self, units: Sequence[Unit], taken: Taken) -> set[str]:
-        """Ends what dead runs had published, where nothing else is asked for; returns the audio_ids."""
+        """Ends what dead runs had published; returns the audio_ids of which nothing else is asked for. The others are
+        begun anew: of what is shown already, nothing is to be taken up."""
         rows = self._plan.table.select(["audio_id", "replaces", "asked"])
-        rows = rows.take(pa.array([unit.row for unit in units if taken.held.get(unit.audio_id)], pa.int64()))
-        shown = {
-            row["audio_id"]: row["replaces"]
-            for row in rows.to_pylist()
-            if not row["asked"] and row["replaces"] in taken.held[row["audio_id"]]
-        }
-        self._claims.settle(shown, taken.held)
-        return set(shown)
+        rows = rows.take(
+            pa.array([unit.row for unit in units if taken.held.get(unit.audio_id)], pa.int64())
+        ).to_pylist()
+        rows = [row for row in rows if row["replaces"] in taken.held[row["audio_id"]]]
+        self._claims.tidy({row["audio_id"]: row["replaces"] for row in rows}, taken.held)
+        done = {row["audio_id"] for row in rows if not row["asked"]}
+        self._claims.release(done)
+        taken.held.update({row["audio_id"]: [] for row in rows if row["asked"]})
+        return done
 
     def _recognized(self, units: Sequence[Unit], spec: TaskSpec) -> DataFrame:
         tasks = balance(units, task_count(units, self._sizes.task_ms, self.slots))
