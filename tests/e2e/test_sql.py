@@ -147,13 +147,13 @@ def test_runs_and_languages_add_up(ask: Ask, lake: Lake) -> None:
 
 
 def test_a_reader_sees_the_transcript_that_recordings_shows_and_no_other(finished: Finished, tmp_path: Path) -> None:
-    """Words of another run_key, as an interrupted publish leaves them, are in the table and not in the views."""
+    """Words of another take, as an interrupted publish leaves them, are in the table and not in the views."""
     lake = finished.lake.copy(tmp_path)
     tables, before = lake.tables, Counter(row["audio_id"] for row in lake.rows("words"))
     for name in ("words", "segments"):
         path = tables.root + "/" + name
         stale = tables.spark.read.format("delta").load(path)
-        columns = ["'other' AS run_key" if column == "run_key" else column for column in stale.columns]
+        columns = ["'other' AS take_id" if column == "take_id" else column for column in stale.columns]
         stale.selectExpr(*columns).write.format("delta").mode("append").save(path)
     show_in_session(tables)
     count = "SELECT audio_id, count(*) AS n FROM {} GROUP BY audio_id"
