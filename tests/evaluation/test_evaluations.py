@@ -33,7 +33,8 @@ def transcript(audio_id: str, text: str | None, channels: str = "") -> list[dict
     """Rows of words, one each half second, with a confidence of 0.95; `channels` has a digit for each."""
     words, at = [], 0
     for index, word in enumerate((text or "").split()):
-        key = {"audio_id": audio_id, "run_key": "k", "word_index": index, "word": word, "confidence": 0.95}
+        take = {"audio_id": audio_id, "run_key": "k", "take_id": "t"}
+        key = {**take, "word_index": index, "word": word, "confidence": 0.95}
         times = {"start_ms": index * 500, "end_ms": index * 500 + 400, "char_start": at, "char_end": at + len(word)}
         words.append({**key, **times, "channel": int(channels[index]) if channels else None})
         at += len(word) + 1
@@ -49,7 +50,8 @@ def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
         metadata = {"accent": "north" if audio_id in "ab" else "south"} | (
             {} if reference is None else {"reference": reference}
         )
-        row = {"audio_id": audio_id, "run_key": "k", "uri": f"/calls/{audio_id}.wav", "status": status, "text": text}
+        row = {"audio_id": audio_id, "run_key": "k", "take_id": "t", "uri": f"/calls/{audio_id}.wav"}
+        row |= {"status": status, "text": text}
         recordings.append({**row, "language": language, "metadata": list(metadata.items())})
         words += transcript(audio_id, text, "010101" if audio_id == "call" else "")
     lake.add(RECORDINGS, recordings)
@@ -149,10 +151,11 @@ def test_a_channels_reference_is_compared_with_that_channel(lake: Lake, tmp_path
 def test_other_tables_are_references_with_their_times(lake: Lake, tmp_path: Path) -> None:
     lake, other = lake.copy(tmp_path), Lake(lake.spark, tmp_path / "other")
     other.tables.create()
-    row = {"audio_id": "a", "run_key": "k2", "status": "ok", "text": "The quick brown fox", "language": "en"}
-    other.add(RECORDINGS, [row, {"audio_id": "b", "run_key": "k2", "status": "failed"}])
+    row = {"audio_id": "a", "run_key": "k2", "take_id": "t2", "status": "ok", "text": "The quick brown fox"}
+    row |= {"language": "en"}
+    other.add(RECORDINGS, [row, {"audio_id": "b", "run_key": "k2", "take_id": "t2", "status": "failed"}])
     words = transcript("a", "The quick brown fox")
-    other.add(WORDS, [{**word, "run_key": "k2", "start_ms": word["start_ms"] + 20} for word in words])
+    other.add(WORDS, [{**word, "run_key": "k2", "take_id": "t2", "start_ms": word["start_ms"] + 20} for word in words])
     source, references = find_references(lake.tables, None, None, str(other.root))
     evaluate(lake.tables, references, source)
     (row,) = lake.rows("evaluations")
