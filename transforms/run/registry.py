@@ -144,6 +144,8 @@ class Registry:
         return bool(abs(time.time() - row.alive_at.timestamp()) <= self._claim_s)
 
     def _beat(self) -> None:
+        # In a pool of its own: behind all tasks of a wave, a sign would come too late.
+        self._tables.spark.sparkContext.setLocalProperty("spark.scheduler.pool", "signs")
         while not self._stop.wait(self.sign_s):
             try:
                 self._sign()
