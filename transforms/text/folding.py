@@ -13,8 +13,8 @@ from transforms.text.scripts import UNSPACED
 _MEETING = re.compile(rf"(?<={UNSPACED})(?=[^ ])(?!{UNSPACED})|(?<=[^ ])(?<!{UNSPACED})(?={UNSPACED})")
 _BETWEEN = re.compile(rf"(?<={UNSPACED}) (?={UNSPACED})")
 _LOOSE_HYPHEN = re.compile(rf"(?<![^\W_])-|(?<={UNSPACED})-|-(?![^\W_])|-(?={UNSPACED})")
-_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:(?:,\d{3})+(?![\d,])|(?:\.\d{3})+(?=,\d))")
-"""1,234.50 and 1.234,50, up to the decimals."""
+_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:(?:,\d{3})+(?![\d,])|(?:\.\d{3})+(?![\d.]))")
+"""1,234.50 and 1.234,50, up to the decimals; 1.000 is a thousand, as most say who write it."""
 _LETTERS = {
     "ı": "i",
     "ø": "o",
