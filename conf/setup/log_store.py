@@ -1,5 +1,5 @@
-"""Builds conf/log-store.jar from conf/log_store/LinkedLogStore.java: `make log-store`, by a JDK 17. The same source gives the
-same bytes."""
+"""Builds conf/log-store.jar from conf/log_store/LinkedLogStore.java, by a JDK 17: `make log-store`. The same source gives
+the same bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CLASS = "lakescribe/LinkedLogStore.class"
 
 
 def build(jar: Path) -> None:
-    """Raises CalledProcessError where the source is wrong or Delta's jars are absent, FileNotFoundError without javac."""
+    """Raises FileNotFoundError without javac, CalledProcessError for a wrong source or without Delta's jars."""
     jars = Path(pyspark.__file__).parent / "jars"
     with tempfile.TemporaryDirectory() as scratch:
         on = os.pathsep.join(map(str, [*jars.glob("*delta-storage*"), *jars.glob("hadoop-client-api*")]))
