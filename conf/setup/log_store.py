@@ -1,5 +1,5 @@
-"""Builds conf/log-store.jar from conf/log_store/LinkedLogStore.java, by a JDK 17: `make log-store`. The same source gives
-the same bytes."""
+"""Builds conf/log-store.jar from conf/log_store/LinkedLogStore.java, by a JDK 17: `make log-store`. The same source
+gives the same bytes."""
 
 from __future__ import annotations
 
