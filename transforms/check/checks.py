@@ -105,7 +105,8 @@ WHERE NOT contains(s.text, w.word) OR w.start_ms < s.start_ms OR w.end_ms > s.en
 
 _STALE_FAILURES = """
 SELECT audio_id, run_key, stage, kind FROM failures f LEFT ANTI JOIN (
-  SELECT audio_id, run_key FROM recordings WHERE status = 'failed' OR array_contains(flags, 'incomplete')
+  SELECT audio_id, run_key FROM recordings
+  WHERE status = 'failed' OR array_contains(flags, 'incomplete') OR array_contains(flags, 'unaligned')
 ) r USING (audio_id, run_key)"""
 
 _STALE_CHUNKS = """

@@ -156,7 +156,7 @@ def _recording(
     flags = {flag for row in closings for flag in row["closing"]["flags"] or ()} | {
         flag for chunk in chunks for flag in chunk["flags"] or ()
     }
-    if text and failures:
+    if text and any(failure["stage"] != "align" for failure in failures):
         flags.add("incomplete")
     if chunks and not text and not failures:
         flags.add("no_speech")

@@ -25,7 +25,7 @@ from transforms.run.crashes import Crashes, isolate
 from transforms.run.manifest import Manifest
 from transforms.run.plan import Plan, work_of
 from transforms.run.sizes import Sizes
-from transforms.run.slots import map_in_slots, recognition_profile, slot_count
+from transforms.run.slots import in_pool, map_in_slots, recognition_profile, slot_count
 from transforms.run.units import Progress, Unit, balance, task_count
 
 _CLOSING = [
@@ -81,8 +81,10 @@ class Waves:
         """Raises LostClaims if another run has taken this one for dead."""
         replaces = self._plan.table["replaces"]
         new = {unit.audio_id: replaces[unit.row].as_py() for unit in units if not unit.claimed}
-        taken = self._claims.take(new) if new else Taken()
-        settled = self._settle(units, taken)
+        # Not behind all tasks of the wave before, as in the pool of recognition.
+        with in_pool(self._tables.spark, "publish"):
+            taken = self._claims.take(new) if new else Taken()
+            settled = self._settle(units, taken)
         mine = [unit for unit in units if unit.claimed or unit.audio_id in taken.held.keys() - settled]
         resumed = self._resumed([unit for unit in mine if taken.held.get(unit.audio_id)], taken.held)
         todo = [unit for unit in mine if unit.audio_id not in resumed]
