@@ -26,8 +26,11 @@ one at once."""
 _FLOOR_WINDOWS = 10 * SAMPLE_RATE_HZ // WINDOW_SAMPLES
 """The quietest frame of the last ten seconds is the room."""
 _USUAL_POWER = 10 ** (-35 / 10)
-"""-35 dBFS in the loudest frame, where speech at -23 LUFS has -14: from there down Silero begins to miss words, and at
--60 finds none. A sample is at most sqrt(512) times (27 dB) its frame's level, so nothing that is lifted can clip."""
+"""-35 dBFS in the loudest frame, where speech at -23 LUFS has -14: from there down Silero begins to miss words, above
+all after a louder voice, and at -60 finds none."""
+_LIFTED_POWER = 10 ** (-28 / 10)
+"""Where voices are lifted to, those near the usual level less. A sample is at most sqrt(512) times its frame's level
+(27 dB), so nothing can clip."""
 _LEAST_POWER = 10 ** (-80 / 10)
 """Below, there is nothing but the rounding of 16 bits and what the converter hisses."""
 _OVER_FLOOR = 10 ** (10 / 10)
@@ -77,7 +80,7 @@ class Leveller:
     def _wanted(self) -> float:
         level, floor = max(self._loudest), min(self._quietest)
         if _LEAST_POWER <= level < _USUAL_POWER and level >= floor * _OVER_FLOOR:
-            return float((_USUAL_POWER / level) ** 0.5)
+            return float(min(_USUAL_POWER / level, (_LIFTED_POWER / level) ** 0.5))
         return 1.0
 
     def _lifted(self, recorded: Samples, gains: list[float]) -> Samples:
