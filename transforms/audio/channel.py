@@ -1,4 +1,4 @@
-"""Level, VAD and packing of one stream of samples: blocks in, chunks of speech out as soon as nothing can join them any more.
+"""Level, VAD and packing of one stream of samples: blocks in, chunks of speech out as soon as nothing can join them.
 
 Knows no recording: `front` dresses the chunks with the work they belong to, and a live server calls this as it is.
 """
@@ -15,7 +15,7 @@ from schemas.config import SAMPLE_RATE_HZ, PackingConfig, VadConfig
 from transforms.audio.level import Leveller
 from transforms.audio.packing import ChunkSpan, Packer
 from transforms.audio.quality import VoicePower
-from transforms.audio.vad import SpeechFinder, Span
+from transforms.audio.vad import Span, SpeechFinder
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
-"""A stream of samples → the same at a usual level: a voice that is too quiet for VAD and engines is lifted to where they
-hear it. What has a usual level passes as it is, bit for bit, and so do pauses and steady noise.
+"""A stream of samples → the same at a usual level: a voice that is too quiet for VAD and engines is lifted to where
+they hear it. What has a usual level passes as it is, bit for bit, and so do pauses and steady noise.
 
 What is lifted, and how far, depends on some seconds of the stream alone: on neither blocks nor where the stream began.
 """
@@ -61,7 +61,8 @@ class Leveller:
         """All but the last `_AHEAD` of the waiting windows."""
         gains: list[float] = []
         new = self._waiting[self._measured * WINDOW_SAMPLES : windows * WINDOW_SAMPLES]
-        whole = np.pad(new, (0, -len(new) % WINDOW_SAMPLES)) if ended else new
+        # The last window goes on as it is: silence would be taken for the room.
+        whole = np.pad(new, (0, -len(new) % WINDOW_SAMPLES), mode="wrap") if ended and len(new) else new
         powers = np.square(whole.reshape(-1, _FRAME_SAMPLES)).mean(axis=1).reshape(-1, _WINDOW_FRAMES)
         for loudest, quietest in zip(powers.max(axis=1).tolist(), powers.min(axis=1).tolist(), strict=True):
             self._loudest.append(loudest)

@@ -91,4 +91,3 @@ class Packer:
         end = spans[-1].end + min(self._pad, room_after)
         self._before = spans[-1].end
         return ChunkSpan(start, end, tuple(spans))
-

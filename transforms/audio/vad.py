@@ -28,7 +28,6 @@ _SILENCE_FLOOR = 1e-10
 _LOOK_FRAMES = 31
 """About every second of the stream VAD looks whether it heard anything in it, and forgets all if not: in silence
 the cells of its state grow without end (to 487 in ten minutes of zeros), and what is said then goes unheard."""
-_NOTHING_PROBABILITY = 0.1
 _HISS = (10 ** (-80 / 20) * np.random.default_rng(0).standard_normal(FRAME_SAMPLES)).astype(np.float32)
 """VAD hears no digital silence, which it never learned and after which it misses words, but a room at -80 dBFS."""
 _NOISE_PROBABILITY = 0.05
@@ -111,7 +110,7 @@ class SpeechFinder:
             done += len(found[-1])
             self._heard = max(self._heard, float(found[-1].max()))
             if (self._frame + done) % _LOOK_FRAMES == 0:
-                if self._heard < _NOTHING_PROBABILITY:
+                if self._heard < _NOISE_PROBABILITY:
                     self._state = np.zeros_like(self._state)
                 self._heard = 0.0
         return np.concatenate(found)

@@ -45,8 +45,8 @@ def recognize_all(
     recognizer: Recognizer, utterances: Sequence[Utterance], config: RetryConfig, tries: Tries
 ) -> list[Hypothesis | RecordingError]:
     """One result an utterance, in order. What echoes the context is tried again without it, what fits its language
-    badly with any language, a loop or a truncation by halves, more text than the speech can hold on the speech alone; each is
-    flagged if that does not help. Text that nothing supports is dropped.
+    badly with any language, a loop or a truncation by halves, more text than the speech can hold on the speech alone;
+    each is flagged if that does not help. Text that nothing supports is dropped.
 
     Raises EngineLost if the engine cannot go on, even with one utterance at a time.
     """
