@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from schemas.config import SAMPLE_RATE_HZ, VadConfig
 from transforms.audio.quality import VoicePower
+from transforms.audio.unheard import Whispers
 
 FRAME_SAMPLES = 512
 """Samples a frame (32 ms): fixed by Silero at 16 kHz, as are the 64 samples of context before each frame and the
@@ -65,6 +66,7 @@ class SpeechFinder:
         self._silent_since: int | None = None
         self._powers: list[float] = []
         self.voice = VoicePower()
+        self._whispers = Whispers()
 
     @property
     def settled(self) -> int:
@@ -92,7 +94,10 @@ class SpeechFinder:
         spans: list[Span] = []
         powers = np.square(recorded).mean(axis=1)
         probabilities = self._probabilities(frames)
-        self.voice.add(powers, probabilities >= self._config.threshold, probabilities < _NOISE_PROBABILITY)
+        speech = probabilities >= self._config.threshold
+        self.voice.add(powers, speech, probabilities < _NOISE_PROBABILITY)
+        self._whispers.push(recorded, powers, speech)
+        self.voice.whispered_windows = self._whispers.windows
         for probability, power in zip(probabilities, powers, strict=True):
             spans += self._step(float(probability), float(power))
         return spans
