@@ -42,7 +42,7 @@ def align_all(aligners: Sequence[LoadedAligner], items: Sequence[tuple[Samples, 
 
     Raises EngineLost if an aligner cannot go on at all, RuntimeError if one breaks its contract.
     """
-    spans = [split_words(hypothesis.text, hypothesis.language, hypothesis.tokens) for _, hypothesis in items]
+    spans = [split_words(hypothesis.text, hypothesis.language) for _, hypothesis in items]
     found: list[tuple[str, WordTimes] | None] = [None] * len(items)
     errors: dict[int, RecordingError] = {}
     for name, spec, aligner in aligners:
