@@ -221,3 +221,15 @@ def _channel_spans(sound: Samples) -> list[Span]:
         for chunk in [*channel.push(sound), *channel.finish()]
         for start, end in chunk.speech
     ]
+
+
+@pytest.mark.parametrize(("name", "least_s"), [("z60_jfk.flac", 6.5), ("late.flac", 0.4)])
+def test_a_sentence_after_a_minute_of_zeros_is_heard_as_it_is_without_them(
+    data: Path, name: str, least_s: float
+) -> None:
+    """A tenth of what VAD found in the sentence was lost, and the short phrase whole."""
+    (sound,), _ = decoded(data / "odd_inputs" / name)
+    silence = 60 * 16_000 - 100
+    assert not sound[:silence].any()
+    after = [span for span in _spans(sound) if span.start >= silence]
+    assert _seconds(after) >= max(least_s, 0.95 * _seconds(_spans(sound[silence:])))
