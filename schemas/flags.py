@@ -36,6 +36,13 @@ FLAGS = {
     ),
     "damaged": Flag("a part could not be decoded", "a part could not be decoded: fetch the file again"),
     "incomplete": Flag("a chunk failed", "a chunk failed: see open_failures"),
+    "unsupported": Flag(
+        "more text than the speech under it can hold", "words may have been made up over noise: listen to them"
+    ),
+    "unheard": Flag(
+        "no speech was found, and something sounds like a voice",
+        "it is loud, and neither noise, music nor a tone: listen whether somebody whispers",
+    ),
     "context_echo": Flag(
         "says only what the context says", "only words of the given context were heard: take them for none"
     ),

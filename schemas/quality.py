@@ -26,6 +26,7 @@ QUALITY = pa.struct(
         ("speech_frames", pa.int64()),
         ("noise_power", pa.float64()),
         ("noise_frames", pa.int64()),
+        ("whispered_windows", pa.int64()),
     ]
 )
 """What transforms/audio/quality.py counts of a part, such that parts add up."""

@@ -86,6 +86,8 @@ JOIN (VALUES
   ('duration_mismatch', 'the file''s header claims another length: see that it was copied whole'),
   ('damaged', 'a part could not be decoded: fetch the file again'),
   ('incomplete', 'a chunk failed: see open_failures'),
+  ('unsupported', 'words may have been made up over noise: listen to them'),
+  ('unheard', 'it is loud, and neither noise, music nor a tone: listen whether somebody whispers'),
   ('context_echo', 'only words of the given context were heard: take them for none'),
   ('context_cut', 'the given context was too long: shorten it')
 ) AS flags(flag, advice) ON array_contains(r.flags, flags.flag);

@@ -12,8 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from schemas.config import VadConfig
+from schemas.config import PackingConfig, VadConfig
 from tests.kit.sounds import Samples, noise
+from tests.kit.works import decoded
+from transforms.audio.channel import Channel
 from transforms.audio.decoders import DecodeReport
 from transforms.audio.reading import read_audio
 from transforms.audio.vad import FRAME_SAMPLES, Span, SpeechFinder, quietest, quietest_sample
@@ -182,3 +184,52 @@ def test_a_cut_through_several_channels_is_quiet_in_all_of_them() -> None:
     assert 6 < quietest_sample(sound) / 16_000 < 7
     assert 2 < quietest_sample(sound[:1]) / 16_000 < 3
     assert 6 < quietest_sample(sound[:1], 16_000 * 4, 16_000 * 8) / 16_000 < 7
+
+
+@pytest.mark.parametrize("noise_dbfs", [None, -70, -50])
+@pytest.mark.parametrize("pause_s", [3, 20])
+def test_one_word_answers_are_heard_after_any_silence(data: Path, noise_dbfs: float | None, pause_s: int) -> None:
+    """Thirty digits of six speakers, of which VAD found ten after 20 s of zeros when its state was never set back."""
+    paths = sorted((data / "fsdd").glob("*_4.wav"))[::2]
+    assert len(paths) == 30
+    sounds, places, at = [], [], 0
+    for path in paths:
+        digit = decoded(path)[0][0]
+        sounds += [np.zeros(pause_s * 16_000 + 37, np.float32), digit]
+        at += len(sounds[-2]) + len(digit)
+        places.append((at - len(digit), at))
+    sound = np.concatenate([*sounds, np.zeros(8_000, np.float32)])
+    if noise_dbfs is not None:
+        sound += np.float32(10 * 10 ** (noise_dbfs / 20)) * noise(len(sound) / 16_000)[: len(sound)]
+    spans = _channel_spans(sound)
+    heard = [any(span.start < end and span.end > start for span in spans) for start, end in places]
+    assert sum(heard) == 30, [path.name for path, found in zip(paths, heard, strict=True) if not found]
+    assert all(any(span.start < end + 8_000 and span.end > start - 8_000 for start, end in places) for span in spans)
+
+
+@pytest.mark.parametrize("silence_s", [60, 600])
+def test_ten_minutes_of_zeros_leave_no_trace(silence_s: int) -> None:
+    talk = _talk()[: 16_000 * 8]
+    late = _spans(np.concatenate([np.zeros(silence_s * 16_000, np.float32), talk]))
+    assert _seconds(late) == pytest.approx(_seconds(_spans(talk)), rel=0.05)
+
+
+def _channel_spans(sound: Samples) -> list[Span]:
+    channel = Channel(VadConfig(), PackingConfig())
+    return [
+        Span(chunk.start_ms * 16 + start, chunk.start_ms * 16 + end)
+        for chunk in [*channel.push(sound), *channel.finish()]
+        for start, end in chunk.speech
+    ]
+
+
+@pytest.mark.parametrize(("name", "least_s"), [("z60_jfk.flac", 6.5), ("late.flac", 0.4)])
+def test_a_sentence_after_a_minute_of_zeros_is_heard_as_it_is_without_them(
+    data: Path, name: str, least_s: float
+) -> None:
+    """A tenth of what VAD found in the sentence was lost, and the short phrase whole."""
+    (sound,), _ = decoded(data / "odd_inputs" / name)
+    silence = 60 * 16_000 - 100
+    assert not sound[:silence].any()
+    after = [span for span in _spans(sound) if span.start >= silence]
+    assert _seconds(after) >= max(least_s, 0.95 * _seconds(_spans(sound[silence:])))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from schemas.config import SegmentsConfig
 from schemas.tables import CHUNKS, to_batch
 from tests.kit.texts import LANGUAGES, TEXTS
+from transforms.publishing.figures import unheard
 from transforms.publishing.transcript import assemble
 from transforms.text.tokens import WordTime
 from transforms.text.words import settle_times, split_words
@@ -218,6 +219,20 @@ def test_nothing_said_is_no_speech(chunks: list[dict[str, Any]]) -> None:
     found = _assembled(*chunks, _closing())
     assert (found["status"], found["text"], found["word_count"], found["confidence"]) == ("no_speech", None, 0, None)
     assert found["flags"] == (["no_speech"] if chunks else [])
+
+
+def test_a_voice_that_was_not_heard_is_told_where_there_is_no_text() -> None:
+    whispered = [_closing(part, quality={"whispered_windows": 1}, chunk_count=0) for part in range(2)]
+    assert _assembled(*whispered)["flags"] == ["unheard"]
+    assert "unheard" not in _assembled(whispered[0])["flags"]
+    heard = whispered[0] | {"closing": whispered[0]["closing"] | {"chunk_count": 1}}
+    assert _assembled(heard, whispered[1], _chunk(0, 0, "said"))["flags"] == []
+
+
+def test_parts_of_earlier_versions_say_nothing_of_whispers() -> None:
+    earlier = [_closing(0, quality={"samples": 16_000}, chunk_count=0), _closing(1, quality=None, chunk_count=0)]
+    assert _assembled(*earlier)["flags"] == []
+    assert not unheard([{"samples": 16_000}, None])
 
 
 def test_what_is_known_of_a_recording_is_kept() -> None:

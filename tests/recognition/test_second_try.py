@@ -384,3 +384,61 @@ def test_people_repeat_themselves_a_little(text: str) -> None:
 def test_real_talk_is_no_repetition(examples: Any) -> None:
     for line in (examples.parent / "transcripts.tsv").read_text(encoding="utf-8").splitlines()[1:]:
         assert not repeats_itself(line.split("\t")[3][:1500]), line
+
+
+_FIVE_WORDS = "you never saw that coming"
+
+
+def _with_little_speech(seconds: float = 0.4) -> Utterance:
+    """Ten seconds of noise, of which VAD took so many from the fourth on for speech."""
+    return Utterance(noise(10), "en", speech=((64_000, 64_000 + int(seconds * 16_000)),))
+
+
+def _alone(then: Hypothesis, first: str = _FIVE_WORDS) -> Engine:
+    """Reads `first` where anything is heard at the start, `then` where there is silence but for the speech."""
+    return Engine(lambda utterance: _hypothesis(first) if utterance.samples[:16_000].any() else then)
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        _hypothesis(""),
+        _hypothesis("Thank you", mean_logprob=-1.2),
+        _hypothesis("and that is more than half a second holds as well"),
+    ],
+)
+def test_text_that_nothing_supports_is_dropped(then: Hypothesis) -> None:
+    engine, tries = _alone(then), Tries()
+    (result,) = recognize_all(engine, [_with_little_speech()], _CONFIG, tries)
+    assert (result.text, result.tokens, result.flags, tries.second) == ("", (), (), 1)
+    alone = engine.asked[1].samples
+    assert not alone[: 64_000 - 1_600].any()
+    assert not alone[64_000 + 6_400 + 1_600 :].any()
+    assert np.array_equal(alone[64_000:70_400], noise(10)[64_000:70_400])
+
+
+def test_text_that_is_read_again_on_the_speech_alone_stays_and_is_flagged() -> None:
+    (result,) = _all(_alone(_hypothesis("never saw that coming, you")), [_with_little_speech()])
+    assert (result.text, result.flags) == (_FIVE_WORDS, ("unsupported",))
+
+
+def test_what_the_speech_alone_says_stands_where_it_fits() -> None:
+    (result,) = _all(_alone(_hypothesis("coming")), [_with_little_speech()])
+    assert (result.text, result.flags) == ("coming", ())
+
+
+def test_text_that_its_speech_can_hold_is_not_read_again() -> None:
+    for utterance in (_with_little_speech(1.0), replace(_with_little_speech(), speech=None)):
+        engine = _alone(_hypothesis(""))
+        assert _all(engine, [utterance]) == [_hypothesis(_FIVE_WORDS)]
+        assert engine.batches == [1]
+
+
+def test_a_failed_second_try_costs_no_text() -> None:
+    def read(utterance: Utterance) -> Hypothesis:
+        if not utterance.samples[:16_000].any():
+            raise ValueError("no")
+        return _hypothesis(_FIVE_WORDS)
+
+    (result,) = _all(Engine(read), [_with_little_speech()])
+    assert (result.text, result.flags) == (_FIVE_WORDS, ("unsupported",))

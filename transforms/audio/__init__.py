@@ -8,6 +8,6 @@ them from anything else) and asks an engine for what comes out, or `recognition.
     channel = Channel(config.vad, config.packing)
     for samples in stream:
         for chunk in channel.push(samples):
-            answer(chunk.start_ms, recognizer.recognize([Utterance(chunk.samples, "en")]))
+            answer(chunk.start_ms, recognizer.recognize([Utterance(chunk.samples, "en", speech=chunk.speech)]))
     then the same for channel.finish()
 """

@@ -1,4 +1,4 @@
-"""VAD and packing of one stream of samples: blocks in, chunks of speech out as soon as nothing can join them any more.
+"""Level, VAD and packing of one stream of samples: blocks in, chunks of speech out as soon as nothing can join them.
 
 Knows no recording: `front` dresses the chunks with the work they belong to, and a live server calls this as it is.
 """
@@ -12,21 +12,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.config import SAMPLE_RATE_HZ, PackingConfig, VadConfig
+from transforms.audio.level import Leveller
 from transforms.audio.packing import ChunkSpan, Packer
 from transforms.audio.quality import VoicePower
-from transforms.audio.vad import SpeechFinder
+from transforms.audio.vad import Span, SpeechFinder
 
 
 @dataclass(frozen=True)
 class SpeechChunk:
-    """A stretch to recognize; times in ms on the stream's own time line; `samples` as engines.Utterance wants them, of
-    which `speech_samples` are speech and the rest pauses and padding. `index` counts from 0 in the stream."""
+    """A stretch to recognize; times in ms on the stream's own time line; `samples` as engines.Utterance wants them, at
+    a usual level (level.Leveller). `speech`: the spans of them that are speech, the rest is pauses and padding. `index`
+    counts from 0 in the stream."""
 
     index: int
     start_ms: int
     end_ms: int
     samples: NDArray[np.float32] = field(repr=False)
-    speech_samples: int
+    speech: tuple[Span, ...]
+
+    @property
+    def speech_samples(self) -> int:
+        return sum(span.end - span.start for span in self.speech)
 
     @property
     def speech_ms(self) -> int:
@@ -42,6 +48,7 @@ class Channel:
     def __init__(self, vad: VadConfig, packing: PackingConfig, start: int = 0) -> None:
         self._start = start
         self._packer = Packer(vad, packing)
+        self._leveller = Leveller()
         self._finder = SpeechFinder(vad, self._packer.max_span_samples)
         self._held = np.zeros(0, dtype=np.float32)
         self._held_from = 0
@@ -55,25 +62,30 @@ class Channel:
     def push(self, samples: NDArray[np.float32]) -> list[SpeechChunk]:
         """The chunks that these samples complete, in order of time. `samples`: the stream's next, 1-D float32 of 16 kHz
         in [-1, 1], of any length."""
-        self._held = np.concatenate([self._held, samples])
-        spans = self._finder.push(samples)
+        return self._hear(*self._leveller.push(samples))
+
+    def finish(self) -> list[SpeechChunk]:
+        """The last chunks, once all samples were pushed."""
+        found = self._hear(*self._leveller.finish())
+        packed = [chunk for span in self._finder.finish() for chunk in self._packer.push(span)]
+        total = self._held_from + len(self._held)
+        return found + self._cut_out(packed + self._packer.finish(total), total)
+
+    def _hear(self, levelled: NDArray[np.float32], recorded: NDArray[np.float32]) -> list[SpeechChunk]:
+        self._held = np.concatenate([self._held, levelled])
+        spans = self._finder.push(levelled, recorded)
         packed = [chunk for span in spans for chunk in self._packer.push(span)] + self._packer.advance(
             self._finder.settled
         )
         return self._cut_out(packed, self._packer.needed_from(self._finder.settled))
-
-    def finish(self) -> list[SpeechChunk]:
-        """The last chunks, once all samples were pushed."""
-        packed = [chunk for span in self._finder.finish() for chunk in self._packer.push(span)]
-        total = self._held_from + len(self._held)
-        return self._cut_out(packed + self._packer.finish(total), total)
 
     def _cut_out(self, packed: Iterable[ChunkSpan], needed_from: int) -> list[SpeechChunk]:
         found = []
         for span in packed:
             samples = self._held[span.start - self._held_from : span.end - self._held_from].copy()
             start_ms, end_ms = ((self._start + at) * 1000 // SAMPLE_RATE_HZ for at in (span.start, span.end))
-            found.append(SpeechChunk(self.count, start_ms, end_ms, samples, span.speech_samples))
+            speech = tuple(Span(part.start - span.start, part.end - span.start) for part in span.speech)
+            found.append(SpeechChunk(self.count, start_ms, end_ms, samples, speech))
             self.count += 1
         drop = needed_from - self._held_from
         if drop > 0:

@@ -24,6 +24,7 @@ from transforms.audio.decoders import DecodeReport
 from transforms.audio.parts import Part
 from transforms.audio.quality import Meter
 from transforms.audio.reading import Block, read_audio
+from transforms.audio.vad import Span
 from transforms.errors import RecordingError
 from transforms.stores.fetch import Source, fetched
 
@@ -59,7 +60,7 @@ class Work:
 @dataclass(frozen=True)
 class Chunk:
     """Speech on its way to the engine; times in ms from the start of the file; `samples` as engines.Utterance wants
-    them."""
+    them, of which the spans in `speech` are speech (None: not known)."""
 
     work: Work
     channel: int | None
@@ -67,6 +68,7 @@ class Chunk:
     start_ms: int
     end_ms: int
     samples: NDArray[np.float32] = field(repr=False)
+    speech: tuple[Span, ...] | None = None
 
     @property
     def audio_s(self) -> float:
@@ -183,7 +185,9 @@ def _speech(
         nonlocal speech_samples
         for chunk in found:
             speech_samples += chunk.speech_samples
-            yield Chunk(work, index if split else None, chunk.index, chunk.start_ms, chunk.end_ms, chunk.samples)
+            yield Chunk(
+                work, index if split else None, chunk.index, chunk.start_ms, chunk.end_ms, chunk.samples, chunk.speech
+            )
 
     for block in part.cut(blocks):
         samples_heard += block.shape[1]

@@ -5,7 +5,6 @@ A chunk keeps the silence between its spans, so a word's time is the chunk's sta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from schemas.config import SAMPLE_RATE_HZ, PackingConfig, VadConfig
@@ -13,11 +12,15 @@ from transforms.audio.vad import Span
 
 
 class ChunkSpan(NamedTuple):
-    """Samples [start, end) to send, padding included, and how many of them are speech."""
+    """Samples [start, end) to send, padding included, and the spans in them that are speech."""
 
     start: int
     end: int
-    speech_samples: int
+    speech: tuple[Span, ...]
+
+    @property
+    def speech_samples(self) -> int:
+        return sum(span.end - span.start for span in self.speech)
 
 
 class Packer:
@@ -87,8 +90,4 @@ class Packer:
         start = max(0, spans[0].start - min(self._pad, room_before))
         end = spans[-1].end + min(self._pad, room_after)
         self._before = spans[-1].end
-        return ChunkSpan(start, end, _total(spans))
-
-
-def _total(spans: Sequence[Span]) -> int:
-    return sum(span.end - span.start for span in spans)
+        return ChunkSpan(start, end, tuple(spans))

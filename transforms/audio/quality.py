@@ -48,12 +48,14 @@ _K_FILTERS = (
 
 @dataclass
 class VoicePower:
-    """Mean square of frames of 16 kHz audio, summed: those that VAD takes for speech, and those that it does not."""
+    """Mean square of frames of 16 kHz audio, summed: those that VAD takes for speech, and those that it does not; and
+    how many windows may hold a voice that it does not hear (unheard.Whispers)."""
 
     speech_power: float = 0.0
     speech_frames: int = 0
     noise_power: float = 0.0
     noise_frames: int = 0
+    whispered_windows: int = 0
 
     def add(self, powers: NDArray[np.float32], speech: NDArray[np.bool_], noise: NDArray[np.bool_]) -> None:
         """Shapes (frames,). Digital silence is no noise: it says nothing of the room."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from schemas.config import SAMPLE_RATE_HZ, VadConfig
 from transforms.audio.quality import VoicePower
+from transforms.audio.unheard import Whispers
 
 FRAME_SAMPLES = 512
 """Samples a frame (32 ms): fixed by Silero at 16 kHz, as are the 64 samples of context before each frame and the
@@ -25,6 +26,11 @@ _QUIET_FRAMES = 5
 """A forced cut looks for the quietest stretch of this many frames (160 ms, the length of a short pause between
 words)."""
 _SILENCE_FLOOR = 1e-10
+_LOOK_FRAMES = 31
+"""About every second of the stream VAD looks whether it heard anything in it, and forgets all if not: in silence
+the cells of its state grow without end (to 487 in ten minutes of zeros), and what is said then goes unheard."""
+_HISS = (10 ** (-80 / 20) * np.random.default_rng(0).standard_normal(FRAME_SAMPLES)).astype(np.float32)
+"""VAD hears no digital silence, which it never learned and after which it misses words, but a room at -80 dBFS."""
 _NOISE_PROBABILITY = 0.05
 """Below, a frame is the room's alone: the last of a word fades above it."""
 
@@ -51,47 +57,72 @@ class SpeechFinder:
         self._max_frames = max(2 * _QUIET_FRAMES, max_span_samples // FRAME_SAMPLES)
         self._state = np.zeros((2, 1, 1, _STATE_WIDTH), dtype=np.float32)
         self._context = np.zeros(_CONTEXT_SAMPLES, dtype=np.float32)
-        self._rest = np.zeros(0, dtype=np.float32)
+        self._heard = 0.0
+        """The highest probability since the last look."""
+        self._rest = np.zeros((2, 0), dtype=np.float32)
         self._frame = 0
         self._start: int | None = None
         self._cut_before = False
         self._silent_since: int | None = None
         self._powers: list[float] = []
         self.voice = VoicePower()
+        self._whispers = Whispers()
 
     @property
     def settled(self) -> int:
         return (self._frame if self._start is None else self._start) * FRAME_SAMPLES
 
-    def push(self, samples: NDArray[np.float32]) -> list[Span]:
-        """`samples`: 16 kHz float32, 1-D, of any length."""
-        audio = np.concatenate([self._rest, samples])
-        whole = len(audio) // FRAME_SAMPLES * FRAME_SAMPLES
-        self._rest = audio[whole:]
-        return self._advance(audio[:whole].reshape(-1, FRAME_SAMPLES)) if whole else []
+    def push(self, samples: NDArray[np.float32], recorded: NDArray[np.float32] | None = None) -> list[Span]:
+        """`samples`: 16 kHz float32, 1-D, of any length; `recorded`: the same as they were before their level was
+        changed, for `voice`."""
+        pair = np.stack([samples, samples if recorded is None else recorded])
+        audio = np.concatenate([self._rest, pair], axis=1)
+        whole = audio.shape[1] // FRAME_SAMPLES * FRAME_SAMPLES
+        self._rest = audio[:, whole:]
+        return self._advance(*audio[:, :whole].reshape(2, -1, FRAME_SAMPLES)) if whole else []
 
     def finish(self) -> list[Span]:
         """Ends the stream; the last frame is filled with silence, and no span reaches beyond the last sample."""
-        total = self._frame * FRAME_SAMPLES + len(self._rest)
-        spans = self.push(np.zeros(FRAME_SAMPLES - len(self._rest), dtype=np.float32)) if len(self._rest) else []
+        left = self._rest.shape[1]
+        total = self._frame * FRAME_SAMPLES + left
+        spans = self.push(*np.zeros((2, FRAME_SAMPLES - left), dtype=np.float32)) if left else []
         if self._start is not None:
             spans += self._close(self._frame if self._silent_since is None else self._silent_since)
         return [Span(span.start, min(span.end, total)) for span in spans]
 
-    def _advance(self, frames: NDArray[np.float32]) -> list[Span]:
+    def _advance(self, frames: NDArray[np.float32], recorded: NDArray[np.float32]) -> list[Span]:
         spans: list[Span] = []
-        powers = np.square(frames).mean(axis=1)
+        powers = np.square(recorded).mean(axis=1)
         probabilities = self._probabilities(frames)
-        self.voice.add(powers, probabilities >= self._config.threshold, probabilities < _NOISE_PROBABILITY)
+        speech = probabilities >= self._config.threshold
+        self.voice.add(powers, speech, probabilities < _NOISE_PROBABILITY)
+        self._whispers.push(recorded, powers, speech)
+        self.voice.whispered_windows = self._whispers.windows
         for probability, power in zip(probabilities, powers, strict=True):
             spans += self._step(float(probability), float(power))
         return spans
 
     def _probabilities(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        frames = frames + _HISS
         contexts = np.concatenate([self._context[None], frames[:-1, -_CONTEXT_SAMPLES:]])
         self._context = frames[-1, -_CONTEXT_SAMPLES:].copy()
-        inputs = {"input": np.concatenate([contexts, frames], axis=1), "h": self._state[0], "c": self._state[1]}
-        output, hidden, cell = _session().run(None, inputs)
+        inputs = np.concatenate([contexts, frames], axis=1)
+        found, done = [], 0
+        while done < len(inputs):
+            # Looks are at fixed places of the stream, so that blocks make no difference.
+            ahead = _LOOK_FRAMES - (self._frame + done) % _LOOK_FRAMES
+            found.append(self._listen(inputs[done : done + ahead]))
+            done += len(found[-1])
+            self._heard = max(self._heard, float(found[-1].max()))
+            if (self._frame + done) % _LOOK_FRAMES == 0:
+                if self._heard < _NOISE_PROBABILITY:
+                    self._state = np.zeros_like(self._state)
+                self._heard = 0.0
+        return np.concatenate(found)
+
+    def _listen(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        given = {"input": inputs, "h": self._state[0], "c": self._state[1]}
+        output, hidden, cell = _session().run(None, given)
         self._state = np.stack([hidden, cell])
         return np.asarray(output, dtype=np.float32).reshape(-1)
 

@@ -46,11 +46,13 @@ class EngineLost(MachineError):
 @dataclass(frozen=True)
 class Utterance:
     """One stretch of speech to recognize: 16 kHz mono float32 in [-1, 1], 1-D and contiguous; `language` is an ISO 639
-    code, or None to detect it."""
+    code, or None to detect it. `speech`: the samples [start, end) that VAD heard speech in, None where it was not
+    asked; no engine needs it."""
 
     samples: Samples
     language: str | None = None
     context: str | None = None
+    speech: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclass(frozen=True)

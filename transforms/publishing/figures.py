@@ -15,6 +15,8 @@ _LOUDNESS_OFFSET = -0.691
 _ABSOLUTE_GATE_LUFS, _RELATIVE_GATE_LU = -70.0, -10.0
 _MIN_SNR_DB = -20.0
 _MIN_SNR_FRAMES = 10
+_MIN_WHISPERED_WINDOWS = 2
+"""Of two seconds each: one may be a chance."""
 
 
 def figures(parts: Iterable[Mapping[str, Any] | None]) -> dict[str, float | None]:
@@ -43,6 +45,11 @@ def _loudness(sums: Mapping[str, Any]) -> float | None:
     blocks = {level * LEVEL_STEP_DB + weighting_db + _LOUDNESS_OFFSET: n for level, n in sums["levels"].items()}
     mean = _gated_mean(blocks, _ABSOLUTE_GATE_LUFS)
     return None if mean is None else _gated_mean(blocks, max(_ABSOLUTE_GATE_LUFS, mean + _RELATIVE_GATE_LU))
+
+
+def unheard(parts: Iterable[Mapping[str, Any] | None]) -> bool:
+    """True if enough of a recording's parts may be a voice that VAD did not hear."""
+    return int(added(part for part in parts if part)["whispered_windows"]) >= _MIN_WHISPERED_WINDOWS
 
 
 def _gated_mean(blocks: Mapping[float, int], gate_lufs: float) -> float | None:

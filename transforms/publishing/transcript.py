@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schemas.config import SegmentsConfig
-from transforms.publishing.figures import figures
+from transforms.publishing.figures import figures, unheard
 from transforms.text.folding import folded_text
 from transforms.text.segments import TimedWord, mean_confidence, split_segments
 from transforms.text.words import separator
@@ -160,6 +160,8 @@ def _recording(
         flags.add("incomplete")
     if chunks and not text and not failures:
         flags.add("no_speech")
+    if not text and not failures and unheard(row["closing"].get("quality") for row in closings):
+        flags.add("unheard")
     return {
         "audio_id": closings[0]["audio_id"],
         "uri": first["uri"],

@@ -12,6 +12,7 @@ from transforms.audio.vad import quietest_sample
 from transforms.engines import Hypothesis, Recognizer, Utterance
 from transforms.errors import RecordingError
 from transforms.recognition.safely import ask_safely
+from transforms.recognition.support import SpeechSpans, agree, holds, speech_alone
 from transforms.text.tokens import Token
 from transforms.text.words import separator
 
@@ -44,7 +45,8 @@ def recognize_all(
     recognizer: Recognizer, utterances: Sequence[Utterance], config: RetryConfig, tries: Tries
 ) -> list[Hypothesis | RecordingError]:
     """One result an utterance, in order. What echoes the context is tried again without it, what fits its language
-    badly with any language, a loop or a truncation by halves; each is flagged if that does not help.
+    badly with any language, a loop or a truncation by halves, more text than the speech can hold on the speech alone;
+    each is flagged if that does not help. Text that nothing supports is dropped.
 
     Raises EngineLost if the engine cannot go on, even with one utterance at a time.
     """
@@ -72,7 +74,25 @@ def _reconsidered(
     if doubts := find_doubts(first, seconds):
         tries.second += 1
         first = _by_halves(recognizer, utterance, first, config, tries) or replace(first, flags=(*first.flags, *doubts))
+    if utterance.speech is not None and not holds(utterance.speech, first.text):
+        tries.second += 1
+        first = _on_speech_alone(recognizer, utterance, utterance.speech, first, tries)
     return first
+
+
+def _on_speech_alone(
+    recognizer: Recognizer, utterance: Utterance, speech: SpeechSpans, first: Hypothesis, tries: Tries
+) -> Hypothesis:
+    """Of a text that `speech` cannot hold: the text itself, flagged, if it is read there again; else what is read
+    there, if that is to be believed; else nothing."""
+    alone = replace(utterance, samples=speech_alone(utterance.samples, speech), language=first.language)
+    (again,) = recognize_safely(recognizer, [alone], tries)
+    if isinstance(again, RecordingError) or (again.text and agree(first.text, again.text)):
+        return replace(first, flags=(*first.flags, "unsupported"))
+    believed = again.mean_logprob is None or again.mean_logprob >= _DOUBTFUL_LOGPROB
+    if believed and holds(speech, again.text):
+        return again
+    return replace(again, text="", tokens=(), alternatives=(), flags=())
 
 
 def _plainly_other(free: Hypothesis, forced: Hypothesis) -> bool:

@@ -102,7 +102,9 @@ class _Task:
         self._emit_if_done(closing.work)
 
     def _recognize(self, batch: list[Any]) -> None:
-        utterances = [Utterance(item.chunk.samples, item.language, item.chunk.work.context) for item in batch]
+        utterances = [
+            Utterance(item.chunk.samples, item.language, item.chunk.work.context, item.chunk.speech) for item in batch
+        ]
         with self._clock("recognize"):
             failed_before = self._tries.out_of_memory
             results = recognize_all(self._recognizer, utterances, self.spec.config.retry, self._tries)
