@@ -13,6 +13,7 @@ from pyspark.sql import types as T
 from pyspark.storagelevel import StorageLevel
 
 from schemas.config import AUTO_PER_CHUNK, Config
+from schemas.languages import code, is_unsaid
 from transforms.errors import ManifestError
 
 _INTEGERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
@@ -32,6 +33,8 @@ _COLUMNS: dict[str, tuple[tuple[type[T.DataType], ...], str]] = {
 """The columns that mean something to the job: accepted types, and the name of the wanted one. All others become
 metadata."""
 _SHOWN = 5
+_SPELLINGS = 10_000
+"""More ways to write languages than there are."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ ROWS = [
     "size_bytes",
     "metadata",
     "source_key",
-    "earlier_source_key",
+    "earlier_source_keys",
 ]
 
 
@@ -67,8 +70,9 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> Manifest:
     """The manifest at `path` (Parquet), checked; read once but for the recordings' bytes. `config` gives language,
     context and channels where the manifest has none.
 
-    `source_key` is a hash of what the manifest says of the source; `earlier_source_key` of the same as it was taken
-    before addresses of recordings with an audio_id of their own stopped counting.
+    `source_key` is a hash of what the manifest says of the source; `earlier_source_keys` of the same as it was taken
+    before languages got their normal codes, and before addresses of recordings with an audio_id of their own stopped
+    counting.
 
     Raises ManifestError, before any recording is opened, for a missing or mistyped column, a doubled audio_id, or an
     impossible value.
@@ -88,9 +92,11 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> Manifest:
         F.concat_ws(",", F.lit("#t"), start_ms, F.coalesce(end_ms.cast("string"), F.lit(""))),
     ).otherwise("")
     audio_id = F.coalesce(own_id, F.substring(F.sha2(F.concat(F.coalesce(column("uri"), digest), cut), 256), 1, 32))
-    language = F.coalesce(column("language").cast("string"), F.lit(config.language).cast("string"))
+    spelled = column("language").cast("string")
+    known = _language_codes(raw) if "language" in have else spelled
+    language = F.coalesce(known, F.lit(config.language).cast("string"))
     # Only what the manifest itself says: defaults are the configuration's, and the time zone is the session's.
-    source = [column(name).cast("string").alias(name) for name in ("language", "context", "channels")]
+    source = [column(name).cast("string").alias(name) for name in ("context", "channels")]
     source += [start_ms.alias("start_ms"), end_ms.alias("end_ms")]
     source += [column("size_bytes").cast("bigint").alias("size_bytes")]
     source += [_instant(raw, column("modified_at")).alias("modified_at")]
@@ -108,8 +114,11 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> Manifest:
         end_ms.alias("end_ms"),
         column("size_bytes").cast("bigint").alias("size_bytes"),
         _metadata(raw, [name for name in raw.columns if name not in _COLUMNS]).alias("metadata"),
-        _hash_of([*source, where.alias("where"), etag]).alias("source_key"),
-        _hash_of([*source, address.alias("where")]).alias("earlier_source_key"),
+        _hash_of([known.alias("language"), *source, where.alias("where"), etag]).alias("source_key"),
+        F.array(
+            _hash_of([spelled.alias("language"), *source, where.alias("where"), etag]),
+            _hash_of([spelled.alias("language"), *source, address.alias("where")]),
+        ).alias("earlier_source_keys"),
         address.isNotNull().alias("has_address"),
     ).persist(StorageLevel.MEMORY_AND_DISK)
     try:
@@ -121,6 +130,24 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> Manifest:
     if "content" in have:
         contents = raw.select(audio_id.alias("audio_id"), column("content").cast("binary").alias("content"))
     return Manifest(rows, contents, count)
+
+
+def _language_codes(raw: DataFrame) -> Column:
+    """The normal code of the column language, null where it says nothing. Raises ManifestError for what is none."""
+    spelled = F.col("language").cast("string")
+    found = [row[0] for row in raw.where(spelled.isNotNull()).select(spelled).distinct().limit(_SPELLINGS).collect()]
+    codes = {tag: tag if tag == AUTO_PER_CHUNK else code(tag) for tag in found if not is_unsaid(tag)}
+    wrong = [tag for tag, normal in codes.items() if normal is None]
+    if wrong or len(found) == _SPELLINGS:
+        rows = raw.where(spelled.isin(sorted(wrong)[:_SHOWN])).drop("content").limit(_SHOWN).collect()
+        raise ManifestError(
+            f"column language holds what is no language: {', '.join(map(repr, sorted(wrong)[:_SHOWN]))}; write a code "
+            f"or a name ('en', 'pt-BR', 'German'), or leave it empty; first rows: {[row.asDict() for row in rows]}"
+        )
+    if not codes:
+        return F.lit(None).cast("string")
+    pairs = [F.lit(part) for pair in codes.items() for part in pair]
+    return F.try_element_at(F.create_map(*pairs), spelled)
 
 
 def _hash_of(values: Sequence[Column]) -> Column:
