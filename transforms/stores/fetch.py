@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from schemas.config import FetchConfig
 from transforms.errors import RecordingError
@@ -72,7 +72,13 @@ def local_path(uri: str) -> Path | None:
             return Path(uri)
     if scheme == "dbfs":
         return _on_mount(_path_on_dbfs(uri))
-    return Path(unquote(urlsplit(uri).path)) if scheme == "file" else None
+    return Path(unquote(_path_of_file(uri))) if scheme == "file" else None
+
+
+def _path_of_file(uri: str) -> str:
+    """Of file:/a, file:///a and file://host/a. What looks like a query or a fragment is part of the name."""
+    path = uri.removeprefix("file:")
+    return "/" + path[2:].partition("/")[2] if path.startswith("//") else path
 
 
 def _path_on_dbfs(uri: str) -> str:
