@@ -13,8 +13,9 @@ from pyspark.sql import types as T
 from pyspark.storagelevel import StorageLevel
 
 from schemas.config import AUTO_PER_CHUNK, Config
-from schemas.languages import code, is_unsaid
 from transforms.errors import ManifestError
+from transforms.lake.languages import language_codes
+from transforms.text.lists import name_of
 
 _INTEGERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
 _COLUMNS: dict[str, tuple[tuple[type[T.DataType], ...], str]] = {
@@ -33,8 +34,6 @@ _COLUMNS: dict[str, tuple[tuple[type[T.DataType], ...], str]] = {
 """The columns that mean something to the job: accepted types, and the name of the wanted one. All others become
 metadata."""
 _SHOWN = 5
-_SPELLINGS = 10_000
-"""More ways to write languages than there are."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> Manifest:
     ).otherwise("")
     audio_id = F.coalesce(own_id, F.substring(F.sha2(F.concat(F.coalesce(column("uri"), digest), cut), 256), 1, 32))
     spelled = column("language").cast("string")
-    known = _language_codes(raw) if "language" in have else spelled
+    known = _languages(raw) if "language" in have else spelled
     language = F.coalesce(known, F.lit(config.language).cast("string"))
     # Only what the manifest itself says: defaults are the configuration's, and the time zone is the session's.
     source = [column(name).cast("string").alias(name) for name in ("context", "channels")]
@@ -132,22 +131,11 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> Manifest:
     return Manifest(rows, contents, count)
 
 
-def _language_codes(raw: DataFrame) -> Column:
-    """The normal code of the column language, null where it says nothing. Raises ManifestError for what is none."""
-    spelled = F.col("language").cast("string")
-    found = [row[0] for row in raw.where(spelled.isNotNull()).select(spelled).distinct().limit(_SPELLINGS).collect()]
-    codes = {tag: tag if tag == AUTO_PER_CHUNK else code(tag) for tag in found if not is_unsaid(tag)}
-    wrong = [tag for tag, normal in codes.items() if normal is None]
-    if wrong or len(found) == _SPELLINGS:
-        rows = raw.where(spelled.isin(sorted(wrong)[:_SHOWN])).drop("content").limit(_SHOWN).collect()
-        raise ManifestError(
-            f"column language holds what is no language: {', '.join(map(repr, sorted(wrong)[:_SHOWN]))}; write a code "
-            f"or a name ('en', 'pt-BR', 'German'), or leave it empty; first rows: {[row.asDict() for row in rows]}"
-        )
-    if not codes:
-        return F.lit(None).cast("string")
-    pairs = [F.lit(part) for pair in codes.items() for part in pair]
-    return F.try_element_at(F.create_map(*pairs), spelled)
+def _languages(raw: DataFrame) -> Column:
+    try:
+        return language_codes(raw)
+    except ValueError as error:
+        raise ManifestError(str(error)) from None
 
 
 def _hash_of(values: Sequence[Column]) -> Column:
@@ -177,13 +165,40 @@ def _metadata(raw: DataFrame, names: Sequence[str]) -> Column:
 
 
 def _read_parquet(spark: SparkSession, path: str) -> DataFrame:
+    """With all columns of all its files, the known ones in lower case."""
     try:
-        return spark.read.parquet(path)
+        raw = spark.read.parquet(path)
+        files = raw.inputFiles()
+        # Of a folder's files Spark takes one for all, and loses the columns which that has not.
+        raw = raw if len(files) < 2 else _merged(spark, path, files)
+        return raw.toDF(*[name_of(name, _COLUMNS) for name in raw.columns])
     except (PySparkException, Py4JJavaError) as error:
         reason = str(error).splitlines()[0 if isinstance(error, PySparkException) else 1].removeprefix(": ")
         hint = "write its times in microseconds, as pandas does with coerce_timestamps='us'"
         advice = hint if "NANOS" in reason else "give --manifest a Parquet file, as python -m jobs.manifest makes it"
         raise ManifestError(f"manifest {path} cannot be read: {reason.rstrip('.')}; {advice}") from error
+
+
+def _merged(spark: SparkSession, path: str, files: Sequence[str]) -> DataFrame:
+    """Integers of several widths are read as the widest. Raises ManifestError for a column of several other types."""
+    try:
+        return spark.read.option("mergeSchema", "true").parquet(path)
+    except (PySparkException, Py4JJavaError):
+        pass  # does not say which column of which file it is
+    fields: dict[str, T.StructField] = {}
+    origins: dict[str, str] = {}
+    for file in sorted(files):
+        for field in spark.read.parquet(file).schema.fields:
+            name = field.name.lower()
+            known = fields.setdefault(name, field)
+            if known.dataType == field.dataType:
+                origins.setdefault(name, file)
+            elif isinstance(known.dataType, _INTEGERS) and isinstance(field.dataType, _INTEGERS):
+                fields[name] = T.StructField(known.name, T.LongType())
+            else:
+                types = f"{known.dataType.simpleString()} in {origins[name]}, {field.dataType.simpleString()} in {file}"
+                raise ManifestError(f"manifest {path}: column {field.name} is {types}; write all its files alike")
+    return spark.read.schema(T.StructType(list(fields.values()))).parquet(path)
 
 
 def _usable_columns(raw: DataFrame) -> set[str]:
