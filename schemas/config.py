@@ -48,6 +48,11 @@ class FetchConfig(Section):
     attempts: int = field(
         3, "tries for an error that may pass (network, throttling), before it becomes a failure row", ge=1
     )
+    allowed_roots: tuple[str, ...] = field(
+        (),
+        "folders, buckets and addresses that recordings may come from, as in [/mnt/calls, s3://calls, https://]; "
+        "empty: from anywhere, but over http from no private network. A private host must be named: http://10.0.0.5:8080",
+    )
     storage_options: dict[str, dict[str, Any]] = field(
         {}, "options for fsspec by protocol, as in {s3: {anon: true}}; credentials are better left to the environment"
     )
