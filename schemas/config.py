@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from schemas.languages import code, is_unsaid
 from schemas.secrets import without_secrets
 from schemas.shipped import configurations
 
@@ -46,6 +47,11 @@ class FetchConfig(Section):
     read_timeout_s: float = field(30.0, "seconds without a byte after which a download is given up", gt=0)
     attempts: int = field(
         3, "tries for an error that may pass (network, throttling), before it becomes a failure row", ge=1
+    )
+    allowed_roots: tuple[str, ...] = field(
+        (),
+        "folders, buckets and addresses that recordings may come from, as in [/mnt/calls, s3://calls, https://]; "
+        "empty: from anywhere, but over http from no private network. A private host must be named: http://10.0.0.5:8080",
     )
     storage_options: dict[str, dict[str, Any]] = field(
         {}, "options for fsspec by protocol, as in {s3: {anon: true}}; credentials are better left to the environment"
@@ -158,7 +164,8 @@ class Config(Section):
     )
     language: str | None = field(
         None,
-        "ISO 639 code of all recordings that name none in the manifest; null detects it once a recording, "
+        "language of all recordings that name none in the manifest ('de', 'de-AT', 'German'); null detects it once a "
+        "recording, "
         "'auto-per-chunk' in every chunk by itself (code-switching)",
     )
     context: str | None = field(None, "names and terms that the model should expect in every recording")
@@ -171,6 +178,19 @@ class Config(Section):
     segments: SegmentsConfig = field(SegmentsConfig(), "words to sentences; applied by publish, needs no engine")
     subtitles: SubtitlesConfig = field(SubtitlesConfig(), "how jobs.export cuts words into SRT and VTT")
     run: RunConfig = field(RunConfig(), "how the work is cut into commits and tasks; changes no result")
+
+    @field_validator("language", mode="before")
+    @classmethod
+    def _normal_code(cls, language: Any) -> Any:
+        if language is False:  # YAML 1.1 reads the code of Norwegian as that
+            return "no"
+        if not isinstance(language, str) or language == AUTO_PER_CHUNK:
+            return language
+        if is_unsaid(language):
+            return None
+        if (normal := code(language)) is None:
+            raise ValueError(f"no language is called so; give a code such as 'en' or 'yue', null or '{AUTO_PER_CHUNK}'")
+        return normal
 
 
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
@@ -210,9 +230,27 @@ def _read_yaml(path: str | Path) -> dict[str, Any]:
     return values
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+"""Of the key '<<', which brings another section's keys and may stand twice."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML's own loader silently keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: list[Any] = []
+        for key_node in (key_node for key_node, _ in node.value if key_node.tag != _MERGE):
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                problem = f"the key '{key}' stands twice; leave one, with all that is below both"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            seen.append(key)
+        return super().construct_mapping(node, deep)
+
+
 def _parse(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where} is not valid YAML: {error}") from None
 

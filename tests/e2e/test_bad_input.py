@@ -30,9 +30,15 @@ REMOTE = {
     "{server}/500": "network",
     "{server}/hang": "timeout",
     "carrier-pigeon://roof/recording.wav": "unsupported",
+    "http://localhost/recording.wav": "not_allowed",
 }
 """Addresses, with what they should end as."""
-QUICK_FETCH = ("fetch.connect_timeout_s=1", "fetch.read_timeout_s=1", "fetch.attempts=1")
+QUICK_FETCH = (
+    "fetch.connect_timeout_s=1",
+    "fetch.read_timeout_s=1",
+    "fetch.attempts=1",
+    "fetch.allowed_roots=[/, 'http://127.0.0.1', 'carrier-pigeon://']",
+)
 
 
 class Server(ThreadingHTTPServer):

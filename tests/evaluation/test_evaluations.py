@@ -219,3 +219,29 @@ def test_what_cannot_be_compared_is_told_in_one_sentence_and_nothing_is_written(
     assert "has no table" in refused("--tables", tmp_path / "nowhere")
     assert "has no table" in refused(*here, "--against", tmp_path / "nowhere")
     assert not lake.rows(EVALUATIONS.name)
+
+
+def test_references_are_read_as_lists_are(lake: Lake, tmp_path: Path) -> None:
+    """TSV has no quoting, languages and columns may be spelled in any way, and nothing is lost silently."""
+    text = 'audio_id\tReference\tLanguage\na\t"the quick brown fox\ten-US\nb\teins zwei\tGerman\nfailed\tx\t\n'
+    for name, content in (("t.tsv", text.encode()), ("utf16.tsv", text.encode("utf-16"))):
+        (tmp_path / name).write_bytes(content)
+        _, references = find_references(lake.tables, str(tmp_path / name), None, None)
+        assert {row.audio_id: (row.reference, row.language) for row in references.collect()} == {
+            "a": ('"the quick brown fox', "en"),
+            "b": ("eins zwei", "de"),
+            "failed": ("x", None),
+        }
+    pq.write_table(pa.table({"audio_id": ["a"], "reference": ["x"], "LANGUAGE": ["EN"]}), tmp_path / "t.parquet")
+    _, references = find_references(lake.tables, str(tmp_path / "t.parquet"), None, None)
+    assert [(row.reference, row.language) for row in references.collect()] == [("x", "en")]
+    lost = {
+        "latin.csv": ("audio_id,reference\na,f\xfcnf\n".encode("latin-1"), "utf-8.*in UTF-8"),
+        "lone.csv": (b'audio_id,reference\na,"one\nb,two\n', "end of data"),
+        "wide.csv": (b"audio_id,reference\na,one, two\n", "row 1 has more values than columns"),
+        "odd.tsv": (b"audio_id\treference\tlanguage\na\tx\txx\n", "no language: 'xx'"),
+    }
+    for name, (content, reason) in lost.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ConfigError, match=f"{name}.*{reason}"):
+            find_references(lake.tables, str(tmp_path / name), None, None)

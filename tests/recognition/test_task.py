@@ -275,3 +275,22 @@ def test_reports_add_up() -> None:
     total = first + second
     assert (total.recordings, total.failed, total.audio_ms, total.batches, total.retries) == (3, 1, 1200, 3, 1)
     assert total.seconds == {"decode": 1.5, "vad": 2.0}
+
+
+class _Modest(Reader):
+    languages = frozenset({"en", "fr"})
+
+
+def test_a_language_that_the_engine_does_not_know_costs_its_row_before_anything_is_read(examples: Path) -> None:
+    """Not the batch: that would be recognized one by one."""
+    names = ["interview_clip.wav", "meeting_note.flac"]
+    given = [work_row(examples / name, audio_id=name, language="en") for name in names]
+    foreign = work_row(examples / "no such file.wav", audio_id="foreign", language="tlh")
+    engine = _Modest(number=41)
+    rows, report = _run([*given, foreign], _task(engine))
+    found = _by_recording(rows)
+    (closing,) = found["foreign"]
+    assert (closing["error"]["stage"], closing["error"]["kind"]) == ("recognize", "language")
+    assert "'tlh'" in closing["error"]["message"] and "no such file.wav" in closing["error"]["message"]
+    assert not any(row["error"] for name in names for row in found[name])
+    assert (report.recordings, report.failed, report.batches) == (3, 1, len(engine.chunks))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from schemas.config import FetchConfig
 from transforms.errors import ManifestError
-from transforms.run.listing import list_recordings
+from transforms.run.listing import SUFFIXES, list_recordings
 
 
 def listed(*sources: Any) -> list[dict[str, Any]]:
@@ -117,12 +118,34 @@ def test_a_column_without_a_value_keeps_the_type_that_the_job_wants(folder: Path
 
 BAD_LISTS = {
     "list.csv": ("path\nb.wav\n", r"list .*list.csv: column uri is missing or empty in row 1"),
-    "commas.csv": ("uri,agent\nb.wav,Ann,Bob\n", r"list .*commas.csv: row 1 has more values than columns"),
+    "commas.csv": (
+        "uri,agent\nb.wav,Ann,Bob\n",
+        r"list .*commas.csv cannot be read: row 1 has more values than columns",
+    ),
     "list.jsonl": ('{"uri": "b.wav"}\n{"uri": \n', r"list .*list.jsonl cannot be read: "),
     "array.jsonl": ('["b.wav"]\n', r"list .*array.jsonl cannot be read: "),
     "list.parquet": ("uri\n", r"list .*list.parquet cannot be read: "),
     "latin.csv": (b"uri\nM\xfcller.wav\n", r"list .*latin.csv cannot be read: .*utf-8"),
     "times.csv": ("uri,start_ms\nb.wav,soon\n", r"column start_ms: .*'soon'"),
+    "swallow.csv": (
+        'uri,title\na.wav,"Weird\nb.wav,plain\nc.wav,plain\n',
+        r"swallow.csv cannot be read: .*end of data",
+    ),
+    "between.csv": (
+        'uri,title\na.wav,"Weird\nb.wav,plain"\n',
+        r"between.csv cannot be read: row 1 .* like a row: 'b.wav",
+    ),
+    "middle.csv": ('uri,title\na.wav,"Weird" title\n', r"middle.csv cannot be read: ',' expected after '\"'"),
+    "cases.csv": ("uri,URI\na.wav,b.wav\n", r"cases.csv cannot be read: the columns 'uri' and 'URI' are one"),
+    "twice.csv": (
+        "uri,agent,agent\na.wav,Ann,Bob\n",
+        r"twice.csv cannot be read: the header has the column 'agent' twice",
+    ),
+    "nameless.csv": ("uri,,agent,\na.wav,,Ann,Bob\n", r"nameless.csv cannot be read: row 1 has more values"),
+    "latin.tsv": (b"uri\ttitle\na.wav\tM\xfcller\n", r"latin.tsv cannot be read: .*utf-8.*UTF-8"),
+    "half.csv": ("uri,start_ms\nb.wav,0.5\n", r"column start_ms: '0.5' is no whole number"),
+    "date.csv": ("uri,modified_at\nb.wav,1.5.2024\n", r"column modified_at: .*'1.5.2024'"),
+    "epoch.jsonl": ('{"uri": "b.wav", "modified_at": 1714557600}', r"column modified_at: 1714557600 is no time"),
     "empty.csv": ("uri\n", r"empty.csv: no recording found"),
 }
 
@@ -139,3 +162,125 @@ def test_a_source_without_a_recording_is_refused(folder: Path) -> None:
     for source in (folder / "nothing", folder / "*.aac", folder / "missing.csv", "memory://nothing-here"):
         with pytest.raises(ManifestError, match=r"no recording found|no such local file"):
             listed(folder, source)
+
+
+TAKEN: dict[str, tuple[str | bytes, list[dict[str, Any]]]] = {
+    "quote.tsv": ('uri\ttitle\na\t"Weird\nb\t"x"\nc\t\n', [{"title": '"Weird'}, {"title": '"x"'}, {"title": None}]),
+    "u2028.jsonl": ('{"uri": "a", "title": "one\u2028two\u0085three"}\r\n', [{"title": "one\u2028two\u0085three"}]),
+    "bom.jsonl": ('\ufeff{"uri": "a"}\n\n', [{}]),
+    "u2028.csv": ("uri,title\na,one\u2028two\n", [{"title": "one\u2028two"}]),
+    "blanks.csv": ('uri, language , title\na, en, "b, c"\n', [{"language": "en", "title": "b, c"}]),
+    "capitals.csv": (
+        "URI,Language,Start_ms,Agent\na,en,10,Ann\n",
+        [{"language": "en", "start_ms": 10, "Agent": "Ann"}],
+    ),
+    "capitals.jsonl": ('{"Uri": "a", "LANGUAGE": "en"}', [{"language": "en"}]),
+    "semicolon.csv": ("uri;title\na;1,5\n", [{"title": "1,5"}]),
+    "excel.csv": ("\ufeffsep=;\r\nuri;title;\r\na;x;\r\n;;\r\n\r\n", [{"title": "x"}]),
+    "utf16.csv": ("uri,title\na,Müller\n".encode("utf-16"), [{"title": "Müller"}]),
+    "utf16.tsv": ("uri\ttitle\r\na\tMüller\r\n".encode("utf-16"), [{"title": "Müller"}]),
+    "mac.csv": ("uri,title\ra,x\rb,y\r", [{"title": "x"}, {"title": "y"}]),
+    "mac.tsv": ("uri\ttitle\ra\tx\rb\ty", [{"title": "x"}, {"title": "y"}]),
+    "floats.csv": ("uri,start_ms,end_ms\na,1000.0,\nb, 5 ,7\n", [{"start_ms": 1000, "end_ms": None}, {"start_ms": 5}]),
+    "short.csv": ("uri,title\na\n", [{"title": None}]),
+    "lines.csv": ('uri,title\na,"Hello there,\nand goodbye"\n', [{"title": "Hello there,\nand goodbye"}]),
+    "long.csv": ("uri,text\na," + "word " * 50_000 + "\n", [{"text": "word " * 50_000}]),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_list_keeps_its_rows_however_it_was_written(tmp_path: Path, name: str) -> None:
+    content, expected = TAKEN[name]
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    rows = listed(tmp_path / name)
+    assert [Path(row["uri"]).name for row in rows] == ["a", "b", "c"][: len(expected)]
+    assert [{key: row[key] for key in wanted} for row, wanted in zip(rows, expected, strict=True)] == expected
+
+
+def test_times_of_change_may_be_text(tmp_path: Path) -> None:
+    at = datetime.datetime(2024, 5, 1, 10, tzinfo=datetime.UTC)
+    for written in ("2024-05-01T10:00:00Z", "2024-05-01 10:00:00", "2024-05-01T12:00:00+02:00", " 2024-05-01T10:00 "):
+        (tmp_path / "list.csv").write_text(f"uri,modified_at,size_bytes\na.wav,{written},12\nb.wav,,\n")
+        first, second = listed(tmp_path / "list.csv")
+        assert (first["modified_at"], first["size_bytes"], second["modified_at"]) == (at, 12, None)
+
+
+def test_names_may_hold_what_addresses_give_a_meaning(tmp_path: Path) -> None:
+    names_there = ["a #1.wav", "b?.wav", "c 50%.wav", "d[1].wav"]
+    for name in names_there:
+        (tmp_path / name).write_bytes(b"x")
+    assert names(tmp_path) == names_there
+    for name in names_there:
+        assert [row["size_bytes"] for row in listed(tmp_path / name)] == [1]
+        assert names(f"file:{tmp_path / name}") == names(f"file://{tmp_path / name}") == [name]
+    (tmp_path / "list #2.csv").write_text("uri\n" + "\n".join([*names_there, f"file:{tmp_path}/a #1.wav"]))
+    rows = listed(f"file:{tmp_path}/list #2.csv")
+    assert [row["size_bytes"] for row in rows] == [1] * 5
+    store = fsspec.filesystem("memory")
+    store.pipe("/odd-names/e?#1.wav", b"x")
+    assert [row["uri"] for row in listed("memory://odd-names/e?#1.wav")] == ["memory:///odd-names/e?#1.wav"]
+
+
+def test_folders_as_spark_writes_them_are_lists(tmp_path: Path) -> None:
+    for folder in ("calls.parquet", "calls"):
+        (tmp_path / folder / "_temporary").mkdir(parents=True)
+        (tmp_path / folder / "_SUCCESS").touch()
+        (tmp_path / folder / ".part-0.parquet.crc").write_bytes(b"x")
+        parts = [
+            {"uri": pa.array(["a.wav"]), "start_ms": pa.array([1], pa.int32())},
+            {"uri": pa.array(["b.wav"]), "start_ms": pa.array([2], pa.int64()), "agent": pa.array(["Ann"])},
+        ]
+        for number, part in enumerate(parts):
+            pq.write_table(pa.table(part), tmp_path / folder / f"part-{number}.snappy.parquet")
+        rows = listed(tmp_path / folder)
+        assert [(Path(row["uri"]), row["start_ms"], row["agent"]) for row in rows] == [
+            (tmp_path / "a.wav", 1, None),
+            (tmp_path / "b.wav", 2, "Ann"),
+        ]
+    (tmp_path / "texts.csv").mkdir()
+    for number in range(2):
+        (tmp_path / "texts.csv" / f"part-{number}.csv").write_text(f"uri,agent\n{number}.wav,Ann\n")
+    assert names(tmp_path / "texts.csv") == ["0.wav", "1.wav"]
+    pq.write_table(pa.table({"uri": pa.array([1])}), tmp_path / "calls" / "part-2.parquet")
+    with pytest.raises(ManifestError, match=r"calls cannot be read: .*uri"):
+        listed(tmp_path / "calls")
+
+
+def test_a_partitioned_folder_brings_its_folders_as_columns(tmp_path: Path) -> None:
+    for language in ("de", "en"):
+        (tmp_path / "list.parquet" / f"language={language}").mkdir(parents=True)
+        path = tmp_path / "list.parquet" / f"language={language}" / "part-0.parquet"
+        pq.write_table(pa.table({"uri": [f"{language}.wav"]}), path)
+    assert [(Path(row["uri"]).name, row["language"]) for row in listed(tmp_path / "list.parquet")] == [
+        ("de.wav", "de"),
+        ("en.wav", "en"),
+    ]
+
+
+def test_hidden_folders_are_not_walked_and_what_is_left_out_is_counted(folder: Path) -> None:
+    hidden = [".Trashes/501/x.wav", ".git/lfs/y.wav", "deep/._c.flac", "$RECYCLE.BIN/z.wav", "__MACOSX/._a.wav"]
+    for name in [*hidden, "deep/cover.JPG", "deep/list.csv", "README"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    left_out: Counter[str] = Counter()
+    table = list_recordings([str(folder)], FetchConfig(), left_out)
+    assert sorted(Path(uri).name for uri in table["uri"].to_pylist()) == ["a.MP3", "b.wav", "c.flac", "d.opus"]
+    assert left_out == {".txt": 1, ".xyz": 1, ".jpg": 1, ".csv": 1, "": 1}
+    assert sorted(names(f"{folder}/**/*.wav")) == ["b.wav"]
+    assert names(f"{folder}/.git/**/*.wav") == ["y.wav"]
+    store = fsspec.filesystem("memory")
+    for name in ("a.wav", ".Trash/b.wav", "c/._c.wav", "d.pdf"):
+        store.pipe(f"/hidden-test/{name}", b"x")
+    assert names("memory://hidden-test") == ["a.wav"]
+    (folder / "only").mkdir()
+    (folder / "only" / "a.pdf").touch()
+    with pytest.raises(ManifestError, match=r"no recording found \(1 \.pdf left out\)"):
+        listed(folder / "only")
+
+
+def test_whatever_people_record_in_is_found(tmp_path: Path) -> None:
+    kinds = "mpga m2ts mts weba 3g2 awb mxf bwf vob wave ogv m2t spx eac3 dts tta wtv rm f4v asf qt dss 3gpp".split()
+    for kind in kinds:
+        (tmp_path / f"a.{kind.upper()}").touch()
+    assert len(names(tmp_path)) == len(kinds)
+    assert {".mp3", ".wav", ".flac", ".m4a", ".opus"} <= SUFFIXES

@@ -46,6 +46,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a doubled uri": ({"uri": ["a", "b", "a"]}, r"column audio_id is not unique: \w{32} in 2 rows \(a, a\)"),
     "unknown channels": ({"uri": ["a"], "channels": ["left"]}, r"column channels must be 'mix' or 'split'; .*'left'"),
     "a negative start": ({"uri": ["a"], "start_ms": [-5]}, r"column start_ms is negative; .*-5"),
+    "no language": ({"uri": ["a", "b"], "language": ["en-US", "xx"]}, r"column language .* no language: 'xx'; write"),
     "an end before the start": (
         {"uri": ["a"], "start_ms": [9], "end_ms": [9]},
         r"column end_ms is not after start_ms; .*'end_ms': 9",
@@ -131,3 +132,50 @@ def test_content_needs_no_uri_and_its_hash_tells_whether_it_changed(spark: Spark
     changed = {row["audio_id"]: row for row in manifest(spark, tmp_path, **columns | {"content": [b"one", b"2"]})}
     assert changed["x"]["source_key"] == rows["x"]["source_key"]
     assert changed["y"]["source_key"] != rows["y"]["source_key"]
+
+
+def test_languages_mean_what_they_say_however_they_are_spelled(spark: SparkSession, tmp_path: Path) -> None:
+    spelled = ["EN", "en-US", "English", "eng", "en", "", "und", None, "nb", "auto-per-chunk"]
+    uris = [f"{number}.wav" for number in range(len(spelled))]
+    rows = manifest(spark, tmp_path, uri=uris, language=spelled, audio_id=uris)
+    languages = {row["uri"]: row["language"] for row in rows}
+    assert [languages[uri] for uri in uris] == ["en"] * 5 + [None] * 3 + ["no", "auto-per-chunk"]
+    (plain,) = manifest(spark, tmp_path, uri=["0.wav"], audio_id=["0.wav"])
+    (british,) = manifest(spark, tmp_path, uri=["0.wav"], audio_id=["0.wav"], language=["en-GB"])
+    (english,) = manifest(spark, tmp_path, uri=["0.wav"], audio_id=["0.wav"], language=["en"])
+    (empty,) = manifest(spark, tmp_path, uri=["0.wav"], audio_id=["0.wav"], language=[""])
+    assert british["source_key"] == english["source_key"] == english["earlier_source_keys"][0]
+    assert empty["source_key"] == plain["source_key"] != english["source_key"]
+    # What was done before languages got their normal codes was known by the spelling.
+    assert british["earlier_source_keys"][0] != english["source_key"]
+
+
+def test_columns_are_found_however_they_are_capitalized(spark: SparkSession, tmp_path: Path) -> None:
+    columns = {"URI": ["a"], "Language": ["de"], "Start_ms": [5], "Agent": ["Ann"]}
+    (row,) = manifest(spark, tmp_path, **columns)
+    assert (row["uri"], row["language"], row["start_ms"], row["metadata"]) == ("a", "de", 5, {"Agent": "Ann"})
+    with pytest.raises(ManifestError, match=r"cannot be read: .*language"):
+        manifest(spark, tmp_path, uri=["a"], language=["de"], Language=["en"])
+
+
+def test_the_files_of_a_folder_are_merged_or_refused_by_name(spark: SparkSession, tmp_path: Path) -> None:
+    folder = tmp_path / "manifest.parquet"
+    folder.mkdir()
+
+    def read(*parts: dict[str, Any]) -> list[tuple[Any, ...]]:
+        for number, part in enumerate(parts):
+            pq.write_table(pa.table(part), folder / f"part-{number}.parquet")
+        found = read_manifest(spark, str(folder), load_config(None))
+        try:
+            rows = [(row.uri, row.language, row.start_ms, row.metadata) for row in found.rows.collect()]
+            return sorted(rows, key=lambda row: row[0])
+        finally:
+            found.close()
+
+    first = {"uri": ["a"], "start_ms": pa.array([1], pa.int32())}
+    other = {"agent": ["Ann"], "uri": ["b"], "start_ms": pa.array([2], pa.int64()), "language": ["de"]}
+    assert read(first, other) == [("a", None, 1, {}), ("b", "de", 2, {"agent": "Ann"})]
+    with pytest.raises(
+        ManifestError, match=r"column start_ms is int in .*part-0\.parquet, string in .*part-1\.parquet"
+    ):
+        read(first, {"uri": ["b"], "start_ms": ["2"]})

@@ -81,7 +81,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_valid_one(unknown: str, near
         ("fetch.attempts=many", "fetch.attempts", "valid integer"),
         ("fetch.attempts=2.5", "fetch.attempts", "valid integer"),
         ("aligners=sphinx", "aligners", "tuple"),
-        ("language=no", "language", "string"),
+        ("language=yes", "language", "string"),
         ("packing.part_minutes=.inf", "packing.part_minutes", "finite"),
         ("packing.max_gap_s=.nan", "packing.max_gap_s", "finite"),
         ("vad=", "vad", "dictionary"),
@@ -180,3 +180,25 @@ def test_a_configuration_cannot_be_changed_after_it_was_checked() -> None:
 def test_every_padding_that_is_allowed_leaves_room_for_speech(pad_ms: int, max_chunk_s: float) -> None:
     config = Config.model_validate({"vad": {"pad_ms": pad_ms}, "packing": {"max_chunk_s": max_chunk_s}})
     assert Packer(config.vad, config.packing).max_span_samples >= 16_000
+
+
+def test_a_key_that_stands_twice_is_refused_and_named(tmp_path: Path) -> None:
+    for text, key in (
+        ("vad: {threshold: 0.7}\nlanguage: de\nvad: {pad_ms: 200}\n", "vad"),
+        ("vad:\n  pad_ms: 1\n  pad_ms: 2\n", "pad_ms"),
+        ("fetch: {storage_options: {s3: {anon: true, anon: false}}}\n", "anon"),
+    ):
+        with pytest.raises(ConfigError, match=f"the key '{key}' stands twice"):
+            load_config(_file(tmp_path, text))
+    merged = "aligner_options:\n  a: &a {x: 1, y: 1}\n  b: {<<: *a, x: 2}\n"
+    assert load_config(_file(tmp_path, merged)).aligner_options["b"] == {"x": 2, "y": 1}
+
+
+@pytest.mark.parametrize(
+    ("written", "language"),
+    [("EN", "en"), ("en-US", "en"), ("German", "de"), ("no", "no"), ("''", None), ("null", None), ("iw", "he")],
+)
+def test_the_language_may_be_spelled_in_any_way(written: str, language: str | None) -> None:
+    assert load_config(None, [f"language={written}"]).language == language
+    with pytest.raises(ConfigError, match="'language': no language is called so"):
+        load_config(None, ["language=xx"])

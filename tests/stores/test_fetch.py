@@ -21,7 +21,8 @@ from transforms.errors import RecordingError
 from transforms.stores.fetch import fetched, is_local, local_path, open_filesystem
 
 _RECORDING = bytes(range(256)) * 2000
-_QUICK = FetchConfig(connect_timeout_s=0.5, read_timeout_s=0.5, attempts=1)
+_ROOTS = ("/", "http://127.0.0.1", "memory://", "zz9://", "gopher://")
+_QUICK = FetchConfig(connect_timeout_s=0.5, read_timeout_s=0.5, attempts=1, allowed_roots=_ROOTS)
 _TWICE = _QUICK.model_copy(update={"attempts": 2})
 
 

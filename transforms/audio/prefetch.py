@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 
 from schemas.config import Config
 from transforms.audio.front import Chunk, Closing, StageClock, Work, front
 
+Events = Iterator[Chunk | Closing]
+
 
 class Prefetch:
-    """Runs `front` on each work in a few threads. A context manager, so that the threads end however the task does.
+    """Runs `read` (the front end) on each work in a few threads. A context manager, so that the threads end however the
+    task does.
 
     Events of one work come in order; works are started in order, and finish as they may. At most `prefetch_mib` of
     samples wait.
     """
 
-    def __init__(self, works: Iterable[Work], config: Config) -> None:
-        self._works, self._config = iter(works), config
+    def __init__(
+        self, works: Iterable[Work], config: Config, read: Callable[[Work, Config, StageClock], Events] = front
+    ) -> None:
+        self._works, self._config, self._read = iter(works), config, read
         self._max_bytes = config.batching.prefetch_mib << 20
         self._events: deque[Chunk | Closing | BaseException] = deque()
         self._waiting_bytes = 0
@@ -73,7 +78,7 @@ class Prefetch:
             while not self._stopped:
                 with self._works_lock:
                     work = next(self._works, None)
-                if work is None or not self._put_all(front(work, self._config, clock)):
+                if work is None or not self._put_all(self._read(work, self._config, clock)):
                     break
         except BaseException as error:  # raised again in the task's own thread
             self._put(error)
@@ -83,7 +88,7 @@ class Prefetch:
                 self._running -= 1
                 self._changed.notify_all()
 
-    def _put_all(self, events: Iterator[Chunk | Closing]) -> bool:
+    def _put_all(self, events: Events) -> bool:
         return all(self._put(event) for event in events)
 
     def _put(self, event: Chunk | Closing | BaseException) -> bool:

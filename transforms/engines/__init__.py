@@ -45,9 +45,9 @@ class EngineLost(MachineError):
 
 @dataclass(frozen=True)
 class Utterance:
-    """One stretch of speech to recognize: 16 kHz mono float32 in [-1, 1], 1-D and contiguous; `language` is an ISO 639
-    code, or None to detect it. `speech`: the samples [start, end) that VAD heard speech in, None where it was not
-    asked; no engine needs it."""
+    """One stretch of speech to recognize: 16 kHz mono float32 in [-1, 1], 1-D and contiguous; `language` as
+    schemas.languages.code gives it, or None to detect it. `speech`: the samples [start, end) that VAD heard speech in,
+    None where it was not asked; no engine needs it."""
 
     samples: Samples
     language: str | None = None
@@ -68,7 +68,7 @@ class Hypothesis:
     """What a recognizer read in one utterance.
 
     `text` is stripped, and '' where nothing was said. `finish` is 'length' if the text was cut at the token limit.
-    `mean_logprob` is the natural logarithm of the tokens' probability, averaged; `language` an ISO 639 code,
+    `mean_logprob` is the natural logarithm of the tokens' probability, averaged; `language` a normal code,
     `language_probability` 1.0 where it was given. `alternatives`: the best readings, `text` the first of them; empty
     unless the engine was asked for more than one.
     """
@@ -136,7 +136,8 @@ class EngineSpec(Protocol):
 
     @property
     def languages(self) -> frozenset[str] | None:
-        """ISO 639 codes that the engine speaks; None for any, or where only the loaded model knows."""
+        """The normal codes (schemas.languages) of what the engine speaks; None for any, or where only the loaded
+        model knows."""
         ...
 
     def load(self) -> Any: ...

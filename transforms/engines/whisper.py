@@ -6,7 +6,10 @@ Here a batch may hold clips of many recordings, each padded to Whisper's window:
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.config import SAMPLE_RATE_HZ, ConfigError
+from schemas.languages import code
 from transforms.engines import Hypothesis, Utterance, check_counts
 from transforms.engines.device import device_errors
 from transforms.engines.gpu import gpu_index
@@ -35,6 +39,7 @@ _NO_SPEECH = (0.6, -1.0)
 """Whisper's own rule (its paper, section 4.5): nothing was said if the no-speech probability is above and the mean
 log-probability below these."""
 _MEDIAN_FILTER = 7
+_LANGUAGE_TOKEN = re.compile(r"<\|([a-z]{2,3})\|>")
 _CONTEXT_TOKENS = 200
 
 
@@ -68,8 +73,8 @@ class WhisperSpec:
         return _WINDOW_S
 
     @property
-    def languages(self) -> frozenset[str] | None:
-        return frozenset({"en"}) if self.model.endswith(".en") else None
+    def languages(self) -> frozenset[str]:
+        return _languages(self)
 
     @property
     def revision(self) -> str:
@@ -130,7 +135,7 @@ class WhisperRecognizer:
             local_files_only=True,
         )
         self._model, self._features, self._beam_size = loaded.model, loaded.feature_extractor, spec.beam_size
-        self._languages = frozenset(loaded.supported_languages)
+        self._own_codes = _own_codes(spec._folder()) if loaded.model.is_multilingual else {"en": "en"}
         self._max_length = loaded.max_length
         self._tokenizers: dict[str, Any] = {}
         self._new_tokenizer: Any = lambda language: Tokenizer(
@@ -141,8 +146,8 @@ class WhisperRecognizer:
     def recognize(self, utterances: Sequence[Utterance]) -> list[Hypothesis]:
         groups: dict[str | None, list[int]] = defaultdict(list)
         for index, utterance in enumerate(utterances):
-            if utterance.language is not None and utterance.language not in self._languages:
-                known = ", ".join(sorted(self._languages))
+            if utterance.language is not None and utterance.language not in self._own_codes:
+                known = ", ".join(sorted(self._own_codes))
                 message = f"the model does not know the language '{utterance.language}'; it knows {known}"
                 raise RecordingError("recognize", "language", message)
             if len(utterance.samples) > _WINDOW_S * SAMPLE_RATE_HZ:  # CTranslate2's alignment would crash
@@ -198,13 +203,13 @@ class WhisperRecognizer:
             return [(u.language or "", 1.0) for u in utterances]
         heard = self._model.detect_language(encoded)
         return [
-            (u.language, 1.0) if u.language is not None else (best[0][0].strip("<|>"), float(best[0][1]))
+            (u.language, 1.0) if u.language is not None else (_heard(best[0][0]), float(best[0][1]))
             for u, best in zip(utterances, heard, strict=True)
         ]
 
     def _tokenizer(self, language: str) -> Any:
         if language not in self._tokenizers:
-            self._tokenizers[language] = self._new_tokenizer(language)
+            self._tokenizers[language] = self._new_tokenizer(self._own_codes[language])
         return self._tokenizers[language]
 
     def _prompt(self, language: str, context: str | None) -> list[int]:
@@ -252,6 +257,25 @@ class WhisperRecognizer:
             no_speech_probability=result.no_speech_prob,
             finish="length" if prompt_length + len(ids) >= self._max_length else "stop",
         )
+
+
+@functools.cache
+def _languages(spec: WhisperSpec) -> frozenset[str]:
+    """Once a process, since where the model lies may have to be asked of a hub."""
+    return frozenset({"en"} if spec.model.endswith(".en") else _own_codes(spec._folder()))
+
+
+def _own_codes(folder: Path) -> dict[str, str]:
+    """What the model in `folder` calls the languages that it knows, by their normal codes: it says 'jw' for 'jv', and
+    only the largest know Cantonese."""
+    tokens = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+    found = [match[1] for token in tokens if (match := _LANGUAGE_TOKEN.fullmatch(token["content"]))]
+    return {normal: own for own in found if (normal := code(own)) is not None}
+
+
+def _heard(token: str) -> str:
+    own = token.strip("<|>")
+    return code(own) or own
 
 
 def _timed_tokens(tokenizer: Any, ids: Sequence[int], aligned: Any) -> tuple[str, tuple[Token, ...]]:

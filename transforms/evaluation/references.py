@@ -8,26 +8,31 @@ without times).
 
 from __future__ import annotations
 
+import csv
 import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from schemas.config import ConfigError
 from schemas.tables import RECORDINGS, WORDS
+from transforms.lake.languages import language_codes
 from transforms.lake.session import first_line
 from transforms.lake.tables import Tables
 from transforms.stores.fetch import local_path, scheme_of
+from transforms.text import lists
 
 METADATA = "metadata.reference"
 _PART = ("audio_id", "channel", "speaker")
 _COLUMNS = (*_PART, "language", "reference", "reference_words")
 _WORDS_TYPE = "array<struct<word:string,start_ms:bigint,end_ms:bigint>>"
-_SEPARATORS = {".tsv": "\t", ".csv": ","}
+_KNOWN = frozenset((*_COLUMNS, "uri", "word", "word_index", "start_ms", "end_ms"))
+_WITHOUT_NULL = (".tsv", ".csv")
 _SHOWN = 3
 
 
@@ -65,12 +70,13 @@ def from_files(tables: Tables, texts: str | None, words: str | None) -> DataFram
     channel and speaker; `words` has word, start_ms, end_ms instead of the text. Without a text, the words are it,
     joined.
 
-    An empty text says that nothing was said; in TSV and CSV, which know no null, an empty cell does.
+    An empty text says that nothing was said; in TSV and CSV, which know no null, an empty cell does. Languages may be
+    spelled in any way; lists are read as jobs.manifest reads its own.
     """
     found = []
     if texts is not None:
         rows = _read(tables, texts, ("reference",))
-        if _suffix(texts) in _SEPARATORS:
+        if _suffix(texts) in _WITHOUT_NULL:
             rows = rows.fillna("", ["reference"])
         found.append(_references(rows.where(F.col("reference").isNotNull())))
         _check_single(found[0], texts)
@@ -110,7 +116,7 @@ def _in_order(order: str) -> Column:
 
 def _read(tables: Tables, path: str, needed: tuple[str, ...]) -> DataFrame:
     """The file's rows with an audio_id, found by uri if it has none. Raises ConfigError for what cannot be used."""
-    rows = _open(tables.spark, path)
+    rows = _open(tables, path)
     missing = [name for name in needed if name not in rows.columns]
     missing += [] if {"audio_id", "uri"} & set(rows.columns) else ["audio_id (or uri)"]
     if missing:
@@ -120,6 +126,11 @@ def _read(tables: Tables, path: str, needed: tuple[str, ...]) -> DataFrame:
         if wrong := rows.where(F.col(name).isNotNull() & number.isNull()).limit(1).collect():
             raise ConfigError(f"{path}: column {name} must hold whole numbers, not {wrong[0][name]!r}")
         rows = rows.withColumn(name, number)
+    if "language" in rows.columns:
+        try:
+            rows = rows.withColumn("language", language_codes(rows))
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}") from None
     return rows if "audio_id" in rows.columns else _by_uri(tables, rows, path)
 
 
@@ -149,14 +160,24 @@ def _absolute(folder: str) -> Any:
     )
 
 
-def _open(spark: SparkSession, path: str) -> DataFrame:
+def _open(tables: Tables, path: str) -> DataFrame:
+    """All that the file holds, known columns in lower case."""
     suffix = _suffix(path)
     try:
-        if suffix in _SEPARATORS:
-            return spark.read.csv(path, sep=_SEPARATORS[suffix], header=True, escape='"', multiLine=True)
-        return spark.read.json(path) if suffix == ".jsonl" else spark.read.parquet(path)
+        if suffix not in lists.SUFFIXES:
+            rows = tables.spark.read.parquet(path)
+            return rows.toDF(*[lists.name_of(name, _KNOWN) for name in rows.columns])
+        # Spark's own readers take any bytes for UTF-8, and any quotation mark for the start of a value.
+        files = tables.spark.read.format("binaryFile").load(path).select("content").collect()
+        found = [row for file in files for row in lists.rows_of(bytes(file.content), suffix, _KNOWN)]
+        names = dict.fromkeys(name for row in found for name in row)
+        return tables.frame(pa.table({name: [row.get(name) for row in found] for name in names}))
     except (PySparkException, Py4JJavaError) as error:
         raise ConfigError(f"{path} cannot be read: {first_line(error)}; give TSV, CSV, JSONL or Parquet") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} cannot be read: {error}; write it again, in UTF-8") from error
+    except (ValueError, TypeError, csv.Error, pa.ArrowException) as error:  # bad JSON is a ValueError
+        raise ConfigError(f"{path} cannot be read: {error}") from error
 
 
 def _suffix(path: str) -> str:

@@ -8,16 +8,33 @@ for the decision.
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from schemas.config import AUTO_PER_CHUNK
-from transforms.audio.front import Chunk, Work
+from schemas.config import AUTO_PER_CHUNK, Config
+from transforms.audio.front import Chunk, Closing, StageClock, Work, front
 from transforms.engines import Hypothesis
+from transforms.errors import RecordingError
 
 CLEAR_PROBABILITY = 0.5
 """A chunk decides its recording's language from this probability on: faster-whisper's own bound for asking the next
 segment."""
+
+
+def only_spoken(known: frozenset[str] | None) -> Callable[[Work, Config, StageClock], Iterator[Chunk | Closing]]:
+    """The front end for an engine that knows these languages (None: any): a recording in another ends before any audio
+    is read, since the engine would refuse each of its chunks, and the batches that they are in."""
+
+    def read(work: Work, config: Config, clock: StageClock) -> Iterator[Chunk | Closing]:
+        if known is None or work.language in known or work.language in (None, AUTO_PER_CHUNK):
+            yield from front(work, config, clock)
+            return
+        reason = f"{work.name} is in the language '{work.language}', which the engine does not know"
+        message = f"{reason}; choose another engine, or correct the manifest: it knows {', '.join(sorted(known))}"
+        yield Closing(work, error=RecordingError("recognize", "language", message))
+
+    return read
 
 
 class Ready(NamedTuple):

@@ -16,12 +16,12 @@ import pyarrow as pa
 from schemas.tables import CHUNKS, to_batch
 from transforms.audio.front import Chunk, Closing, StageClock, Work
 from transforms.audio.prefetch import Prefetch
-from transforms.engines import Hypothesis, Utterance, load_once
+from transforms.engines import Hypothesis, Utterance, languages_of, load_once
 from transforms.errors import RecordingError
 from transforms.recognition.align import align_all
 from transforms.recognition.alike import in_process, outcome
 from transforms.recognition.batching import Window
-from transforms.recognition.languages import LanguageBook
+from transforms.recognition.languages import LanguageBook, only_spoken
 from transforms.recognition.report import TaskReport
 from transforms.recognition.rows import TaskSpec, chunk_row, closing_row, failed_chunk_row, works_of
 from transforms.recognition.second_try import Tries, recognize_all
@@ -39,7 +39,7 @@ def recognize_partition(
     raised, as is MachineError when too many recordings in a row failed alike in this process.
     """
     task, started = _Task(spec), time.monotonic()
-    with Prefetch(works_of(rows), spec.config) as front_end:
+    with Prefetch(works_of(rows), spec.config, only_spoken(languages_of(spec.recognizer))) as front_end:
         yield from task.run(front_end)
     task.report.seconds.update(front_end.stage_seconds)
     task.report.busy_s = time.monotonic() - started - task.report.seconds["load"]

@@ -14,6 +14,8 @@ from pyspark.storagelevel import StorageLevel
 
 from schemas.config import AUTO_PER_CHUNK, Config
 from transforms.errors import ManifestError
+from transforms.lake.languages import language_codes
+from transforms.text.lists import name_of
 
 _INTEGERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
 _COLUMNS: dict[str, tuple[tuple[type[T.DataType], ...], str]] = {
@@ -59,7 +61,7 @@ ROWS = [
     "size_bytes",
     "metadata",
     "source_key",
-    "earlier_source_key",
+    "earlier_source_keys",
 ]
 
 
@@ -67,8 +69,9 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> Manifest:
     """The manifest at `path` (Parquet), checked; read once but for the recordings' bytes. `config` gives language,
     context and channels where the manifest has none.
 
-    `source_key` is a hash of what the manifest says of the source; `earlier_source_key` of the same as it was taken
-    before addresses of recordings with an audio_id of their own stopped counting.
+    `source_key` is a hash of what the manifest says of the source; `earlier_source_keys` of the same as it was taken
+    before languages got their normal codes, and before addresses of recordings with an audio_id of their own stopped
+    counting.
 
     Raises ManifestError, before any recording is opened, for a missing or mistyped column, a doubled audio_id, or an
     impossible value.
@@ -88,9 +91,11 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> Manifest:
         F.concat_ws(",", F.lit("#t"), start_ms, F.coalesce(end_ms.cast("string"), F.lit(""))),
     ).otherwise("")
     audio_id = F.coalesce(own_id, F.substring(F.sha2(F.concat(F.coalesce(column("uri"), digest), cut), 256), 1, 32))
-    language = F.coalesce(column("language").cast("string"), F.lit(config.language).cast("string"))
+    spelled = column("language").cast("string")
+    known = _languages(raw) if "language" in have else spelled
+    language = F.coalesce(known, F.lit(config.language).cast("string"))
     # Only what the manifest itself says: defaults are the configuration's, and the time zone is the session's.
-    source = [column(name).cast("string").alias(name) for name in ("language", "context", "channels")]
+    source = [column(name).cast("string").alias(name) for name in ("context", "channels")]
     source += [start_ms.alias("start_ms"), end_ms.alias("end_ms")]
     source += [column("size_bytes").cast("bigint").alias("size_bytes")]
     source += [_instant(raw, column("modified_at")).alias("modified_at")]
@@ -108,8 +113,11 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> Manifest:
         end_ms.alias("end_ms"),
         column("size_bytes").cast("bigint").alias("size_bytes"),
         _metadata(raw, [name for name in raw.columns if name not in _COLUMNS]).alias("metadata"),
-        _hash_of([*source, where.alias("where"), etag]).alias("source_key"),
-        _hash_of([*source, address.alias("where")]).alias("earlier_source_key"),
+        _hash_of([known.alias("language"), *source, where.alias("where"), etag]).alias("source_key"),
+        F.array(
+            _hash_of([spelled.alias("language"), *source, where.alias("where"), etag]),
+            _hash_of([spelled.alias("language"), *source, address.alias("where")]),
+        ).alias("earlier_source_keys"),
         address.isNotNull().alias("has_address"),
     ).persist(StorageLevel.MEMORY_AND_DISK)
     try:
@@ -121,6 +129,13 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> Manifest:
     if "content" in have:
         contents = raw.select(audio_id.alias("audio_id"), column("content").cast("binary").alias("content"))
     return Manifest(rows, contents, count)
+
+
+def _languages(raw: DataFrame) -> Column:
+    try:
+        return language_codes(raw)
+    except ValueError as error:
+        raise ManifestError(str(error)) from None
 
 
 def _hash_of(values: Sequence[Column]) -> Column:
@@ -150,13 +165,40 @@ def _metadata(raw: DataFrame, names: Sequence[str]) -> Column:
 
 
 def _read_parquet(spark: SparkSession, path: str) -> DataFrame:
+    """With all columns of all its files, the known ones in lower case."""
     try:
-        return spark.read.parquet(path)
+        raw = spark.read.parquet(path)
+        files = raw.inputFiles()
+        # Of a folder's files Spark takes one for all, and loses the columns which that has not.
+        raw = raw if len(files) < 2 else _merged(spark, path, files)
+        return raw.toDF(*[name_of(name, _COLUMNS) for name in raw.columns])
     except (PySparkException, Py4JJavaError) as error:
         reason = str(error).splitlines()[0 if isinstance(error, PySparkException) else 1].removeprefix(": ")
         hint = "write its times in microseconds, as pandas does with coerce_timestamps='us'"
         advice = hint if "NANOS" in reason else "give --manifest a Parquet file, as python -m jobs.manifest makes it"
         raise ManifestError(f"manifest {path} cannot be read: {reason.rstrip('.')}; {advice}") from error
+
+
+def _merged(spark: SparkSession, path: str, files: Sequence[str]) -> DataFrame:
+    """Integers of several widths are read as the widest. Raises ManifestError for a column of several other types."""
+    try:
+        return spark.read.option("mergeSchema", "true").parquet(path)
+    except (PySparkException, Py4JJavaError):
+        pass  # does not say which column of which file it is
+    fields: dict[str, T.StructField] = {}
+    origins: dict[str, str] = {}
+    for file in sorted(files):
+        for field in spark.read.parquet(file).schema.fields:
+            name = field.name.lower()
+            known = fields.setdefault(name, field)
+            if known.dataType == field.dataType:
+                origins.setdefault(name, file)
+            elif isinstance(known.dataType, _INTEGERS) and isinstance(field.dataType, _INTEGERS):
+                fields[name] = T.StructField(known.name, T.LongType())
+            else:
+                types = f"{known.dataType.simpleString()} in {origins[name]}, {field.dataType.simpleString()} in {file}"
+                raise ManifestError(f"manifest {path}: column {field.name} is {types}; write all its files alike")
+    return spark.read.schema(T.StructType(list(fields.values()))).parquet(path)
 
 
 def _usable_columns(raw: DataFrame) -> set[str]:

@@ -128,7 +128,7 @@ def make_plan(manifest: Manifest, tables: Tables, key: str, reprocess: Reprocess
     )
     failures = tables.read(FAILURES).groupBy("audio_id").agg(F.max("transient").alias("may_pass"))
     rows = manifest.rows.join(done, "audio_id", "left").join(failures, "audio_id", "left")
-    same = F.col("done_source_key").isin(F.col("source_key"), F.col("earlier_source_key"))
+    same = F.array_contains(F.array_append("earlier_source_keys", F.col("source_key")), F.col("done_source_key"))
     rows = rows.withColumn("same_source", F.coalesce(same, F.lit(False)))
     rows = rows.withColumn(
         "source_key", F.when(F.col("same_source"), F.col("done_source_key")).otherwise(F.col("source_key"))

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from schemas.config import FetchConfig
 from transforms.errors import RecordingError
 from transforms.stores.reasons import explain
+from transforms.stores.roots import allowed, http_options
 from transforms.stores.scratch import scratch_folder
 
 Source = Path | io.BytesIO
@@ -38,7 +39,7 @@ def fetched(uri: str | None, content: bytes | None, config: FetchConfig) -> Iter
         yield io.BytesIO(content)
     elif uri is None:
         raise RecordingError("fetch", "missing", "the manifest row has neither uri nor content; give one of them")
-    elif (path := local_path(uri)) is not None:
+    elif (path := local_path(allowed(uri, config.allowed_roots))) is not None:
         yield _checked(path)
     else:
         with scratch_folder() as folder:
@@ -72,7 +73,13 @@ def local_path(uri: str) -> Path | None:
             return Path(uri)
     if scheme == "dbfs":
         return _on_mount(_path_on_dbfs(uri))
-    return Path(unquote(urlsplit(uri).path)) if scheme == "file" else None
+    return Path(unquote(_path_of_file(uri))) if scheme == "file" else None
+
+
+def _path_of_file(uri: str) -> str:
+    """Of file:/a, file:///a and file://host/a. What looks like a query or a fragment is part of the name."""
+    path = uri.removeprefix("file:")
+    return "/" + path[2:].partition("/")[2] if path.startswith("//") else path
 
 
 def _path_on_dbfs(uri: str) -> str:
@@ -134,6 +141,7 @@ def open_filesystem(uri: str, config: FetchConfig) -> tuple[Any, str]:
 
         timeout = aiohttp.ClientTimeout(total=None, connect=config.connect_timeout_s, sock_read=config.read_timeout_s)
         options.setdefault("client_kwargs", {})["timeout"] = timeout
+        options |= http_options(uri, config.allowed_roots)
     elif scheme in ("s3", "s3a"):
         options.setdefault(
             "config_kwargs", {"connect_timeout": config.connect_timeout_s, "read_timeout": config.read_timeout_s}

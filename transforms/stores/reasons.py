@@ -27,6 +27,10 @@ _CREDENTIAL_CODES = frozenset(
 _CREDENTIAL_TEXTS = ("token has expired", "token is expired", "expired token", "expiredtoken", "invalid credentials")
 
 
+class NotAllowed(OSError):
+    """What may not be opened; says why and what to do. An OSError, as a connection that fails."""
+
+
 def explain(error: Exception, name: str) -> RecordingError:
     """`error` met at opening `name` as a failure of that recording, stage 'fetch'. Raises MachineError where no other
     recording would do better here: disk full, no memory."""
@@ -34,6 +38,9 @@ def explain(error: Exception, name: str) -> RecordingError:
         raise MachineError(
             f"this machine cannot fetch {name}: {_words(error)}; give its temporary folder (TMPDIR) room and try again"
         ) from error
+    refusal = next((cause for cause in _causes(error) if isinstance(cause, NotAllowed)), None)
+    if refusal is not None:
+        return RecordingError("fetch", "not_allowed", f"{name}: {refusal}")
     status = _status(error)
     no_such_name = getattr(error, "errno", None) in (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
     if isinstance(error, FileNotFoundError) or status in (404, 410) or no_such_name:
@@ -60,6 +67,8 @@ def explain(error: Exception, name: str) -> RecordingError:
             else "install the fsspec plug-in for it"
         )
         return RecordingError("fetch", "unsupported", f"{name}: nothing here opens {scheme}:// ({error}); {install}")
+    if isinstance(error, ValueError) and "URL" in f"{type(error).__name__} {error}".upper():  # of aiohttp and urllib
+        return RecordingError("fetch", "missing", f"{name} is no address ({_words(error)}); correct the uri")
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return RecordingError(
             "fetch", "timeout", f"{name}: the server did not answer in time; the next run tries again", transient=True
