@@ -85,6 +85,7 @@ JOIN (VALUES
   ('unaligned', 'the text stands, but words have no times: no aligner knew the language or the words'),
   ('duration_mismatch', 'the file''s header claims another length: see that it was copied whole'),
   ('damaged', 'a part could not be decoded: fetch the file again'),
+  ('phase_cancelled', 'mixed, its channels cancel each other, so the loudest was heard: one of them is wired the wrong way round'),
   ('incomplete', 'a chunk failed: see open_failures'),
   ('context_echo', 'only words of the given context were heard: take them for none'),
   ('context_cut', 'the given context was too long: shorten it')

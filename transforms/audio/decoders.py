@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from numpy.typing import NDArray
 
 from transforms.audio.converter import Converter
 from transforms.audio.entry import Entry, entry
+from transforms.audio.formats import OPTIONS, has_stamps, states_length
+from transforms.audio.timeline import TimeLine
+from transforms.audio.tracks import check_track, chosen_track, others_begin_s
 from transforms.errors import RecordingError
 from transforms.stores.fetch import Source
 
@@ -33,12 +37,15 @@ _UNKNOWN_BYTES = 0x7FFF_0000
 
 @dataclass
 class DecodeReport:
-    """What was learnt while decoding: `read_samples` at 16 kHz from the file's start, what the header claimed, and the
-    first damage met."""
+    """What was learnt while decoding: `read_samples` at 16 kHz from the file's start, what the header claimed (or what
+    FFmpeg guesses where no header `states_length`), the first damage met, which track it was."""
 
     read_samples: int = 0
     header_duration_ms: int | None = None
+    states_length: bool = True
     damage: str | None = None
+    audio_track: int | None = None
+    phase_cancelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,20 +56,33 @@ class Opened:
     channels: int
     header_duration_ms: int | None
     skipped_s: int
+    layout: str | None
+    """FFmpeg's name of the channels' places; None where only their number is known."""
     blocks: Iterator[NDArray[np.float32]]
 
 
 @contextmanager
-def opened_audio(source: Source, name: str, report: DecodeReport, block_s: float, start_s: int) -> Iterator[Opened]:
-    """The file, being decoded; from `start_s` on where its format can be entered exactly. Raises RecordingError."""
+def opened_audio(
+    source: Source,
+    name: str,
+    report: DecodeReport,
+    block_s: float,
+    start_s: int,
+    language: str | None = None,
+    audio_track: int | None = None,
+) -> Iterator[Opened]:
+    """The file, being decoded; from `start_s` on where its format can be entered exactly. Of several audio tracks the
+    one that tracks.chosen_track chooses. Raises RecordingError."""
     import soundfile
 
     file = _sound_file(source)
     if file is None:
-        with _opened_by_ffmpeg(source, name, report, block_s, start_s) as opened:
+        with _opened_by_ffmpeg(source, name, report, block_s, start_s, language, audio_track) as opened:
             yield opened
         return
     with file:
+        check_track(name, 1, audio_track or 0)
+        report.audio_track = 0
         _check_header(name, file.samplerate, file.channels)
         skipped_s = 0
         if start_s and start_s * file.samplerate < file.frames:
@@ -70,12 +90,14 @@ def opened_audio(source: Source, name: str, report: DecodeReport, block_s: float
                 file.seek(start_s * file.samplerate)
             except soundfile.LibsndfileError:  # damaged before that point: read from the start, as far as it goes
                 _rewind(source)
-                with opened_audio(source, name, report, block_s, 0) as opened:
+                with opened_audio(source, name, report, block_s, 0, language, audio_track) as opened:
                     yield opened
                 return
             skipped_s = start_s
         claimed_ms = _claimed_frames(file) * 1000 // file.samplerate or None
-        yield Opened(file.samplerate, file.channels, claimed_ms, skipped_s, _sndfile_blocks(file, block_s, report))
+        layout = _layout(source) if file.channels > 2 else None
+        blocks = _sndfile_blocks(file, block_s, report)
+        yield Opened(file.samplerate, file.channels, claimed_ms, skipped_s, layout, blocks)
 
 
 def _sound_file(source: Source) -> Any | None:
@@ -92,6 +114,18 @@ def _sound_file(source: Source) -> Any | None:
         file.close()
     _rewind(source)
     return None
+
+
+def _layout(source: Source) -> str | None:
+    """The places of a file's channels as FFmpeg reads them from its header; libsndfile keeps them to itself."""
+    import av
+
+    try:
+        opened = io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else str(source)
+        with av.open(opened, container_options=OPTIONS, metadata_errors="ignore") as container:
+            return str(container.streams.audio[0].layout.name)
+    except (av.FFmpegError, OSError, ValueError, IndexError):
+        return None
 
 
 def _rewind(source: Source) -> None:
@@ -148,20 +182,25 @@ def _check_header(name: str, rate_hz: int, channels: int) -> None:
 
 @contextmanager
 def _opened_by_ffmpeg(
-    source: Source, name: str, report: DecodeReport, block_s: float, start_s: int
+    source: Source,
+    name: str,
+    report: DecodeReport,
+    block_s: float,
+    start_s: int,
+    language: str | None,
+    audio_track: int | None,
 ) -> Iterator[Opened]:
     import av
 
     try:
-        container: Any = av.open(source if isinstance(source, io.BytesIO) else str(source), metadata_errors="ignore")
+        file = source if isinstance(source, io.BytesIO) else str(source)
+        container: Any = av.open(file, container_options=OPTIONS, metadata_errors="ignore")
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         message = f"{name} is not a readable audio or video file ({reason}); {_MEND}"
         raise RecordingError("decode", "corrupt", message) from error
     with container:
-        if not container.streams.audio:
-            raise RecordingError("decode", "no_audio", f"{name} has no audio track; take it out of the manifest")
-        stream = container.streams.audio[0]
+        report.audio_track, stream = chosen_track(container, name, language, audio_track)
         if stream.codec_context is None or not stream.rate:
             raise RecordingError(
                 "decode",
@@ -169,21 +208,34 @@ def _opened_by_ffmpeg(
                 f"{name}: its audio track cannot be decoded; {_MEND}",
             )
         _check_header(name, stream.rate, stream.channels)
-        known = stream.duration is not None and stream.time_base is not None
-        seconds = float(stream.duration * stream.time_base) if known else (container.duration or 0) / av.time_base
-        claimed_ms = round(seconds * 1000) if seconds > 0 else None
-        rate_hz, channels, convert = stream.rate, stream.channels, Converter(stream)
+        others_s = others_begin_s(container, stream)
+        claimed_ms = _claimed_ms(container, stream, others_s)
+        report.states_length = states_length(container, stream, source)
+        rate_hz, channels = stream.rate, stream.channels
+        line = TimeLine(rate_hz, None if others_s is None else int(others_s * rate_hz))
         try:
-            begin = entry(container, stream, start_s) if start_s else Entry([], 0, container.demux(stream))
+            begin = entry(container, stream, start_s, line) if start_s else Entry([], 0, container.demux(stream), line)
         except (av.FFmpegError, ValueError, IndexError):  # damaged before that point, which reading on notes
             begin = None
         if begin is not None:
-            blocks = _ffmpeg_blocks(begin, convert, round(block_s * rate_hz), report)
-            yield Opened(rate_hz, channels, claimed_ms, start_s, blocks)
+            blocks = _ffmpeg_blocks(
+                begin, Converter(stream, begin.line, has_stamps(container)), round(block_s * rate_hz), report
+            )
+            yield Opened(rate_hz, channels, claimed_ms, start_s, stream.layout.name, blocks)
             return
     _rewind(source)
-    with _opened_by_ffmpeg(source, name, report, block_s, 0) as opened:
+    with _opened_by_ffmpeg(source, name, report, block_s, 0, language, audio_track) as opened:
         yield opened
+
+
+def _claimed_ms(container: Any, stream: Any, others_s: Fraction | None) -> int | None:
+    """Where the track ends on the file's time line, after its header or FFmpeg's guess."""
+    if stream.duration is None or stream.time_base is None:
+        return round((container.duration or 0) * 1000 / 1_000_000) or None
+    seconds = stream.duration * stream.time_base
+    if others_s is not None and stream.start_time is not None:
+        seconds += max(0, stream.start_time * stream.time_base - others_s)
+    return round(seconds * 1000) if seconds > 0 else None
 
 
 def _ffmpeg_blocks(
@@ -198,11 +250,13 @@ def _ffmpeg_blocks(
     while True:
         try:
             for frame in frames:
-                for part in convert(frame, fill=report.damage is not None):
+                for part in convert(frame):
                     waiting.append(part)
                     waiting_samples += len(part)
         except (av.FFmpegError, ValueError, IndexError) as error:
             report.damage = report.damage or str(error)
+        if convert.line.absurd_s:
+            report.damage = report.damage or f"the time stamps jump by {convert.line.absurd_s} s"
         if waiting and (ended or waiting_samples - spare >= block_samples):
             yield np.concatenate(waiting)[spare:]
             waiting, waiting_samples, spare = [], 0, 0
