@@ -6,13 +6,15 @@ MP3 and Ogg are FFmpeg's too: libsndfile stops without a word where one recordin
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from transforms.audio.converter import Converter
 from transforms.audio.entry import Entry, entry
 from transforms.audio.formats import OPTIONS, has_stamps, states_length
+from transforms.audio.riff import UNKNOWN_BYTES, mended
 from transforms.audio.timeline import TimeLine
 from transforms.audio.tracks import check_track, chosen_track, others_begin_s
 from transforms.errors import RecordingError
@@ -31,8 +34,6 @@ _MEND = "check that the copy is complete, or convert it to WAV"
 _BY_LIBSNDFILE = {"WAV", "WAVEX", "W64", "RF64", "FLAC", "AIFF", "CAF", "AU", "NIST"}
 _PIECE_FRAMES = 4096
 _CORRECTED = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
-_UNKNOWN_BYTES = 0x7FFF_0000
-"""From here on a WAV's length means 'not known': programs that write to a pipe put it there (FFmpeg, SoX)."""
 
 
 @dataclass
@@ -75,12 +76,13 @@ def opened_audio(
     one that tracks.chosen_track chooses. Raises RecordingError."""
     import soundfile
 
-    file = _sound_file(source)
+    whole = mended(source)
+    file = _sound_file(source if whole is None else whole.file)
     if file is None:
         with _opened_by_ffmpeg(source, name, report, block_s, start_s, language, audio_track) as opened:
             yield opened
         return
-    with file:
+    with file, contextlib.closing(whole.file) if whole is not None else contextlib.nullcontext():
         check_track(name, 1, audio_track or 0)
         report.audio_track = 0
         _check_header(name, file.samplerate, file.channels)
@@ -94,18 +96,19 @@ def opened_audio(
                     yield opened
                 return
             skipped_s = start_s
-        claimed_ms = _claimed_frames(file) * 1000 // file.samplerate or None
+        own_ms = _claimed_frames(file) * 1000 // file.samplerate or None
+        claimed_ms = own_ms if whole is None else whole.claimed_ms
         layout = _layout(source) if file.channels > 2 else None
         blocks = _sndfile_blocks(file, block_s, report)
         yield Opened(file.samplerate, file.channels, claimed_ms, skipped_s, layout, blocks)
 
 
-def _sound_file(source: Source) -> Any | None:
+def _sound_file(source: Source | BinaryIO) -> Any | None:
     """The file opened by libsndfile, None if that is FFmpeg's to do."""
     import soundfile
 
     try:
-        file = soundfile.SoundFile(source if isinstance(source, io.BytesIO) else str(source))
+        file = soundfile.SoundFile(str(source) if isinstance(source, Path) else source)
     except (soundfile.LibsndfileError, TypeError):  # TypeError: a headerless .raw, which needs a format
         file = None
     if file is not None and file.format in _BY_LIBSNDFILE:
@@ -128,8 +131,8 @@ def _layout(source: Source) -> str | None:
         return None
 
 
-def _rewind(source: Source) -> None:
-    if isinstance(source, io.BytesIO):
+def _rewind(source: Source | BinaryIO) -> None:
+    if not isinstance(source, Path):
         source.seek(0)
 
 
@@ -142,7 +145,7 @@ def _claimed_frames(file: Any) -> int:
     if corrected is None:
         return int(file.frames)
     claimed_bytes, real_bytes = map(int, corrected.groups())
-    return 0 if claimed_bytes >= _UNKNOWN_BYTES or not real_bytes else file.frames * claimed_bytes // real_bytes
+    return 0 if claimed_bytes >= UNKNOWN_BYTES or not real_bytes else file.frames * claimed_bytes // real_bytes
 
 
 def _sndfile_blocks(file: Any, block_s: float, report: DecodeReport) -> Iterator[NDArray[np.float32]]:

@@ -15,10 +15,10 @@ _STATING = (
 """Containers whose headers say how long they are."""
 _OTHERS = (
     "ogg mp3 aac loas latm ac3 ac4 eac3 dts dtshd truehd mlp amr amrnb amrwb mpeg mpegts mpegvideo mpegtsraw gsm g722 "
-    "g723_1 g729 qcp sbc aptx aptx_hd spdif adts dv gxf lxf nsv pva vivo swf ivf ivr oss osq shn sln codec2 rl2 roq smk "
-    "bink ea film_cpk 4xm adx aa aax ast brstm genh hca hcom kvag lc3 lvf mca mmf msf mtaf mtv paf pvf qoa rka rso rsd "
-    "sds siff smjpeg svs tmv tty vag vpk vqf wsaud wsvqa wve xa xwma xvag yop ty dhav kux luodat argo_asf bonk "
-    "laf apac dfpwm vividas xmv acm act adp aea aix alp anm apc apm aqtitle avr dsicin daud dcstr epaf dvbsub iss jv"
+    "g723_1 g729 qcp sbc aptx aptx_hd spdif adts dv gxf lxf nsv pva vivo swf ivf ivr oss osq shn sln codec2 rl2 roq "
+    "smk bink ea film_cpk 4xm adx aa aax ast brstm genh hca hcom kvag lc3 lvf mca mmf msf mtaf mtv paf pvf qoa rka rso "
+    "rsd sds siff smjpeg svs tmv tty vag vpk vqf wsaud wsvqa wve xa xwma xvag yop ty dhav kux luodat argo_asf "
+    "bonk laf apac dfpwm vividas xmv acm act adp aea aix alp anm apc apm aqtitle avr dsicin daud dcstr epaf iss jv"
 )
 OPTIONS = {"format_whitelist": ",".join((_STATING + " " + _OTHERS).split()), "protocol_whitelist": "file"}
 """For av.open, as container_options."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]
 
-_CANCELLED = 0.1
+_CANCELLED = 0.25
 """A mix that is so much weaker (in power) than its channels would be together if they had nothing in common."""
 _AUDIBLE_POWER = 1e-8
 """-80 dBFS: what cancels below is no sound that anybody misses."""
