@@ -161,6 +161,7 @@ def _reader(
             meter=meter,
             language=work.language if work.language_source == "given" else None,
             audio_track=work.audio_track,
+            stall_s=config.audio.stall_s,
         )
         return clock.timed("decode", blocks)
 

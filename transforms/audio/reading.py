@@ -11,10 +11,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.config import SAMPLE_RATE_HZ
+from schemas.config import SAMPLE_RATE_HZ, AudioConfig
 from transforms.audio.decoders import DecodeReport, Opened, opened_audio
 from transforms.audio.mixing import Mixer
 from transforms.audio.quality import Meter
+from transforms.audio.stall import watched
 from transforms.errors import RecordingError
 from transforms.stores.fetch import Source
 
@@ -37,6 +38,7 @@ def read_audio(
     meter: Meter | None = None,
     language: str | None = None,
     audio_track: int | None = None,
+    stall_s: float = AudioConfig().stall_s,
 ) -> Iterator[Block]:
     """Blocks at 16 kHz of the stretch [start_ms, end_ms) of the file, in order; one channel for 'mix', all for 'split'
     (see mixing.py).
@@ -45,6 +47,35 @@ def read_audio(
     `report.damage` says so. Raises RecordingError with stage 'decode' if nothing can be read. `name` is for messages.
     `meter` hears the stretch as it was decoded, before it is mixed and resampled.
     """
+    blocks = _read(
+        source,
+        name,
+        channels,
+        report,
+        block_s=block_s,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        meter=meter,
+        language=language,
+        audio_track=audio_track,
+    )
+    return (block for block in watched(blocks, name, stall_s) if block.shape[1])
+
+
+def _read(
+    source: Source,
+    name: str,
+    channels: Literal["mix", "split"],
+    report: DecodeReport,
+    *,
+    block_s: float,
+    start_ms: int,
+    end_ms: int | None,
+    meter: Meter | None,
+    language: str | None,
+    audio_track: int | None,
+) -> Iterator[Block]:
+    """As read_audio; a block without samples says that there is progress."""
     from_s = max(0, start_ms // 1000 - _SEEK_MARGIN_S)
     with opened_audio(source, name, report, block_s, from_s, language, audio_track) as opened:
         report.header_duration_ms = opened.header_duration_ms
@@ -58,8 +89,7 @@ def read_audio(
             begin, position = position, position + block.shape[1]
             report.read_samples = position if last is None else min(position, last)
             wanted = block[:, max(0, first - begin) : None if last is None else max(0, last - begin)]
-            if wanted.shape[1]:
-                yield np.ascontiguousarray(wanted)
+            yield np.ascontiguousarray(wanted)
             if last is not None and position >= last:
                 return
     if report.read_samples == 0:

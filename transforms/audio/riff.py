@@ -149,13 +149,14 @@ def _samples(file: BinaryIO, found: _Found, begin: int, length: int, size: int) 
         end = begin if unknown else begin + length
         after, odd = _next(file, end, (end - begin) % 2, size)
         found.regular = found.regular and not odd
-        if after < size and not _is_chunk(file, after, size):
+        if after < size and not _is_chunk(file, after, size) and (unknown or not _is_blank(file, after)):
             found.regular, end, after = False, size, size
     if found.data and end > begin:
         found.regular = False
-    found.claimed_bytes = (
-        None if (unknown and end > begin) or found.claimed_bytes is None else found.claimed_bytes + length
-    )
+    if unknown and end > begin:
+        found.claimed_bytes = None
+    elif found.claimed_bytes is not None:
+        found.claimed_bytes += length
     if end > begin:
         frame = int.from_bytes(found.format[12:14], "little") or 1
         found.data.append(range(begin, end - (end - begin) % frame if not found.regular else end))
@@ -175,10 +176,19 @@ def _is_chunk(file: BinaryIO, at: int, size: int) -> bool:
         return True
     file.seek(at)
     head = file.read(8)
-    if head[:3] in _TAGS or not head.strip(b"\0"):
+    if head[:3] in _TAGS:
         return True
     if len(head) < 8:
         return True
     return head[:4] in _KNOWN or (
         all(32 <= byte < 127 for byte in head[:4]) and at + 8 + int.from_bytes(head[4:], "little") <= size + 1
     )
+
+
+def _is_blank(file: BinaryIO, at: int) -> bool:
+    """True if only zeros follow, as where a recorder asks for its space beforehand."""
+    file.seek(at)
+    while piece := file.read(1 << 16):
+        if piece.strip(b"\0"):
+            return False
+    return True
