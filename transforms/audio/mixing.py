@@ -22,7 +22,9 @@ _LOUDEST = 0.5
 _COPY = 0.01
 """A channel is a copy of another if this share of its power, or less, is its own."""
 _COPY_GAIN = (0.5, 2.0)
-_LOOKS_PER_S = 8_000
+_LOOKS_PER_S = 6_000
+_STEPS = (15, 7, 5, 3, 1)
+"""Every so many samples one is looked at: odd, since round tones would meet an even step always at the same points."""
 
 
 @functools.cache
@@ -54,7 +56,9 @@ class Mixer:
     def __init__(self, rate_hz: int, channels: int, layout: str | None, *, split: bool) -> None:
         self._rate_hz, self._split = rate_hz, split
         self._weights = mix_weights(channels, layout)
-        self._step = max(1, rate_hz // _LOOKS_PER_S) | 1
+        self._step = next(
+            step for step in _STEPS if (rate_hz % step == 0 and rate_hz // step >= _LOOKS_PER_S) or step == 1
+        )
         self._rest = np.zeros((0, channels), dtype=np.float32)
         self.cancelled = False
         """True once the mix of an audible second had cancelled."""
@@ -75,40 +79,50 @@ class Mixer:
     def _made(self, block: Samples, second: int) -> Samples:
         if not len(block):
             return block if self._split else block[:, :1]
-        seconds = block.reshape(-1, second, block.shape[1])
-        looks = seconds[:, :: self._step]
-        # (seconds, channels, channels): powers on the diagonal, what they have in common beside it.
-        common = np.matmul(looks.transpose(0, 2, 1), looks) / looks.shape[1]
-        return self._apart(block, seconds, common) if self._split else self._mixed(block, seconds, common)
+        return self._apart(block, second) if self._split else self._mixed(block, second)
 
-    def _mixed(self, block: Samples, seconds: Samples, common: Samples) -> Samples:
-        mixed = block @ self._weights[:, None]
-        powers = np.diagonal(common, axis1=1, axis2=2)
-        together = np.einsum("i,nij,j->n", self._weights, common, self._weights)
-        cancelled = (together < _CANCELLED * (powers @ self._weights**2)) & (powers.max(axis=1) > _AUDIBLE_POWER)
+    def _looks(self, samples: Samples, second: int) -> Samples:
+        """Shape (channels, seconds, samples of each)."""
+        step = self._step if second == self._rate_hz else 1
+        return np.ascontiguousarray(samples[::step].T).reshape(samples.shape[1], -1, second // step)
+
+    def _mixed(self, block: Samples, second: int) -> Samples:
+        mixed = (block @ self._weights)[:, None]
+        powers, mix_powers = _powers(self._looks(block, second)), _powers(self._looks(mixed, second))[0]
+        apart = self._weights**2 @ powers
+        cancelled = (mix_powers < _CANCELLED * apart) & (powers.max(axis=0) > _AUDIBLE_POWER)
         for index in np.flatnonzero(cancelled):
             self.cancelled = True
-            heard = np.where(self._weights > 0, powers[index], 0)
+            heard = np.where(self._weights > 0, powers[:, index], 0)
             loudest = int(np.argmax(heard >= _LOUDEST * heard.max()))
-            mixed[index * seconds.shape[1] : (index + 1) * seconds.shape[1], 0] = seconds[index, :, loudest]
+            stretch = slice(index * second, (index + 1) * second)
+            mixed[stretch, 0] = block[stretch, loudest]
         return mixed
 
-    def _apart(self, block: Samples, seconds: Samples, common: Samples) -> Samples:
+    def _apart(self, block: Samples, second: int) -> Samples:
+        looks = self._looks(block, second)
+        powers = _powers(looks)
         apart = block
-        channels = block.shape[1]
-        for index, one in enumerate(common):
-            for copy in range(1, channels):
-                if any(_is_copy(one, copy, other) for other in range(copy)):
+        for copy in range(1, len(looks)):
+            for other in range(copy):
+                shared = np.einsum("ni,ni->n", looks[copy], looks[other]) / looks.shape[2]
+                for index in np.flatnonzero(_copied(powers[copy], powers[other], shared)):
                     apart = block.copy() if apart is block else apart
-                    apart[index * seconds.shape[1] : (index + 1) * seconds.shape[1], copy] = 0
+                    apart[index * second : (index + 1) * second, copy] = 0
         return apart
 
 
-def _is_copy(common: Samples, copy: int, other: int) -> bool:
-    """True where `copy` holds nothing but `other`, about as loud, be it inverted."""
-    power, other_power = float(common[copy, copy]), float(common[other, other])
-    if power <= 0 or other_power <= 0:
-        return False
-    gain = float(common[copy, other]) / other_power
+def _powers(looks: Samples) -> Samples:
+    """Shape (channels, seconds)."""
+    powers: Samples = np.einsum("cni,cni->cn", looks, looks) / looks.shape[2]
+    return powers
+
+
+def _copied(power: Samples, other_power: Samples, shared: Samples) -> NDArray[np.bool_]:
+    """For each second, True where the channel of `power` holds nothing but the other, about as loud, be it inverted;
+    `shared` is the mean of their product."""
     low, high = _COPY_GAIN
-    return low <= abs(gain) <= high and power - gain * gain * other_power <= _COPY * power
+    there = np.minimum(power, other_power) > 0
+    gain = np.abs(shared) / np.where(there, other_power, 1)
+    own = power - gain * gain * other_power
+    return there & (low <= gain) & (gain <= high) & (own <= _COPY * power)
