@@ -130,13 +130,13 @@ def test_time_stamps_are_believed_where_they_agree(
 
 def test_a_stamp_that_no_other_bears_out_is_not_believed() -> None:
     """A jump counts as far as the next stamp has it, too."""
-    line = TimeLine(1000)
+    line = TimeLine(1000, Fraction(1, 1000))
     stamps = [0, 20, 900_040, 60, 80, 600, 620]
     assert [line.place(stamp, 20, following) for stamp, following in pairwise(stamps)] == [0, 0, 0, 0, 0, 500]
 
 
 def test_time_stamps_that_run_slow_lose_no_sound_and_later_gaps_are_shorter_by_that() -> None:
-    line = TimeLine(1000)
+    line = TimeLine(1000, Fraction(1, 1000))
     stamps = [*range(0, 950, 19), 1400, 1419]
     placed = [line.place(stamp, 20, following) for stamp, following in pairwise(stamps)]
     assert placed == [0] * 50 + [399]

@@ -215,7 +215,7 @@ def _opened_by_ffmpeg(
         claimed_ms = _claimed_ms(container, stream, others_s)
         report.states_length = states_length(container, stream, source)
         rate_hz, channels = stream.rate, stream.channels
-        line = TimeLine(rate_hz, None if others_s is None else int(others_s * rate_hz))
+        line = TimeLine(rate_hz, stream.time_base, others_s)
         try:
             begin = entry(container, stream, start_s, line) if start_s else Entry([], 0, container.demux(stream), line)
         except (av.FFmpegError, ValueError, IndexError):  # damaged before that point, which reading on notes

@@ -67,10 +67,15 @@ class Mixer:
         """What is whole seconds of it, together with what was left over."""
         if block.shape[1] == 1:
             return block
-        block = np.concatenate([self._rest, block]) if len(self._rest) else block
-        whole = len(block) // self._rate_hz * self._rate_hz
+        head = min(len(block), self._rate_hz - len(self._rest))
+        first = np.concatenate([self._rest, block[:head]])
+        if len(first) < self._rate_hz:
+            self._rest = first
+            return self._made(first[:0], 1)
+        whole = head + (len(block) - head) // self._rate_hz * self._rate_hz
         self._rest = block[whole:].copy()
-        return self._made(block[:whole], self._rate_hz)
+        # Not joined before: blocks of different decoders lie differently in memory, and are quickest as they are.
+        return np.concatenate([self._made(part, self._rate_hz) for part in (first, block[head:whole])])
 
     def finish(self) -> Samples:
         rest, self._rest = self._rest, self._rest[:0]
@@ -87,7 +92,7 @@ class Mixer:
         return np.ascontiguousarray(samples[::step].T).reshape(samples.shape[1], -1, second // step)
 
     def _mixed(self, block: Samples, second: int) -> Samples:
-        mixed = (block @ self._weights)[:, None]
+        mixed: Samples = np.einsum("ij,j->i", block, self._weights)[:, None]  # BLAS would wake all cores
         powers, mix_powers = _powers(self._looks(block, second)), _powers(self._looks(mixed, second))[0]
         apart = self._weights**2 @ powers
         cancelled = (mix_powers < _CANCELLED * apart) & (powers.max(axis=0) > _AUDIBLE_POWER)

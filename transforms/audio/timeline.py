@@ -3,6 +3,7 @@ and sound that begins after the picture are silence of that length."""
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 _TOLERANCE_S = 0.04
@@ -17,19 +18,22 @@ _MOST_S = 3600
 class TimeLine:
     """Counts the samples of one stream at `rate_hz` against its time stamps. Places are integers in samples."""
 
-    def __init__(self, rate_hz: int, origin: int | None = None, heard: int = 0) -> None:
-        """`origin`: the stamp at which the file starts, None for the first frame's. `heard`: samples placed so far."""
-        self._rate_hz, self._origin, self.heard = rate_hz, origin, heard
+    def __init__(self, rate_hz: int, tick_s: Fraction, origin_s: Fraction | None = None) -> None:
+        """`tick_s`: the unit of the time stamps. `origin_s`: the stamp at which the file starts, None for the first
+        frame's."""
+        self._rate_hz = rate_hz
+        self._samples, self._ticks = (tick_s * rate_hz).as_integer_ratio()
+        self._origin = None if origin_s is None else int(origin_s * rate_hz)
+        self.heard = 0
+        """Samples placed so far."""
         self._ends: int | None = None
         self.absurd_s: int | None = None
         """The first jump, in seconds, that was too far to be taken for silence."""
 
     def stamp(self, timed: Any) -> int | None:
         """The time stamp of a frame or packet, in samples."""
-        if timed.pts is None:
-            return None
-        tick_s = timed.time_base
-        return int(timed.pts * tick_s.numerator * self._rate_hz // tick_s.denominator)
+        pts = timed.pts
+        return None if pts is None else pts * self._samples // self._ticks
 
     def place(self, stamp: int | None, samples: int, following: int | None) -> int:
         """The samples of silence before the next frame, which has `samples`. A jump is only believed as far as the
