@@ -18,7 +18,7 @@ DEV := .venv/.dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-qwen setup-meaning setup-dev demo demo-qwen test test-cluster check fix soak bench zip lock clean
+.PHONY: help setup setup-qwen setup-meaning setup-dev demo demo-qwen test test-cluster check fix soak bench zip log-store lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-28s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ lock: ## write conf/requirements*.txt anew from the .in files (needs uv; ARGS=--
 	@for list in requirements requirements-qwen requirements-meaning requirements-dev; do \
 		uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links \
 			--annotation-style line $(ARGS) conf/$$list.in --output-file conf/$$list.txt || exit 1; done
+
+log-store: $(RUN_TIME) ## build conf/log-store.jar from conf/log_store (needs a JDK 17)
+	@$(PY) conf/setup/log_store.py
 
 clean: ## remove what was built, but neither .venv nor tables
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse metastore_db derby.log

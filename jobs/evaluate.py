@@ -54,6 +54,9 @@ def main(arguments: list[str] | None = None) -> None:
         help="sums by these columns: language, channel, speaker, status, model, metadata.accent, …; "
         "by default language, and channel and speaker where references have them",
     )
+    parser.add_argument(
+        "--simplified", action="store_true", help="traditional Chinese counts as simplified, in texts and references"
+    )
     parser.add_argument("--worst", type=int, default=5, metavar="N", help="recordings to show with their differences")
     options = parser.parse_args(arguments)
     if options.against and (options.references or options.reference_words):
@@ -66,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
         for name in by or ():
             group_column(tables.read(RECORDINGS), name)
         source, references = find_references(tables, options.references, options.reference_words, options.against)
-        done = evaluate(tables, references, source)
+        done = evaluate(tables, references, source, simplified=options.simplified)
         rows = current(tables, source).persist()
         show(rows, by or default_groups(rows), options.worst)
     print(f"\n{options.tables}: {told(done)}, against {source}, in the table evaluations", file=sys.stderr)

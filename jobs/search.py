@@ -30,6 +30,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, default=20, help="hits at most (%(default)s)")
     parser.add_argument("--context", type=int, default=8, help="words shown before and after (%(default)s)")
     parser.add_argument("--language", help="only recordings in this language, an ISO 639 code: en, zh, …")
+    parser.add_argument(
+        "--inflected",
+        action="store_true",
+        help="the last word may have an ending: 학교 finds 학교에서 too, walk walked",
+    )
     parser.add_argument("--json", action="store_true", help="a JSON object a line for each hit, times in milliseconds")
     options = parser.parse_args(arguments)
     if options.limit < 1 or options.context < 0:
@@ -42,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
         else:
             local = LocalTables.can_read(options.tables, *SEARCHED)
             tables = LocalTables(options.tables) if local else _in_spark(options)
-            hits = search(tables, options.phrase, context=options.context, **choice)
+            hits = search(tables, options.phrase, context=options.context, inflected=options.inflected, **choice)
     if options.json:
         for hit in hits:
             print(json.dumps(dataclasses.asdict(hit), ensure_ascii=False))

@@ -28,7 +28,8 @@ FLAGS = {
         "sounds like another language than the one given", "check the manifest's language against what is spoken"
     ),
     "unaligned": Flag(
-        "words without times", "the text stands, but words have no times: no aligner knew the language or the words"
+        "words without exact times",
+        "the text stands, but its words lack exact times: no aligner knew them or the language, or one failed",
     ),
     "duration_mismatch": Flag(
         "not as long as its header says", "the file's header claims another length: see that it was copied whole"

@@ -82,7 +82,7 @@ JOIN (VALUES
   ('no_speech', 'something sounded like speech and no words were found: music, noise, or another language'),
   ('low_confidence', 'see review_queue for the doubtful segments'),
   ('language_mismatch', 'check the manifest''s language against what is spoken'),
-  ('unaligned', 'the text stands, but words have no times: no aligner knew the language or the words'),
+  ('unaligned', 'the text stands, but its words lack exact times: no aligner knew them or the language, or one failed'),
   ('duration_mismatch', 'the file''s header claims another length: see that it was copied whole'),
   ('damaged', 'a part could not be decoded: fetch the file again'),
   ('phase_cancelled', 'mixed, its channels cancel each other, so the loudest was heard: one of them is wired the wrong way round'),

@@ -86,7 +86,11 @@ CHUNKS = Table(
         ("no_speech_probability", DOUBLE, "the engine's own probability that nothing was said, where it has one"),
         ("aligner", TEXT, "what timed the words: sphinx, recognizer, …; null if nothing did"),
         ("flags", FLAG_LIST, FLAGS_COMMENT),
-        ("error", FAILURE, "why this chunk, or on the closing row the whole part, could not be done"),
+        (
+            "error",
+            FAILURE,
+            "why this chunk, or on the closing row the whole part, could not be done; with text, why not timed",
+        ),
         (
             "closing",
             CLOSING,

@@ -114,6 +114,21 @@ def break_the_rest(broken: Breaker) -> Told:
     }
 
 
+def test_only_failures_of_alignment_belong_to_a_recording_that_is_unaligned(
+    finished: Finished,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    broken = Breaker(finished.lake.copy(tmp_path))
+    recording = broken.recordings["clip_04.wav"]
+    broken.tables.update(RECORDINGS, broken.one("clip_04.wav"), {"flags": "array('unaligned')"})
+    values = {"audio_id": literal(recording["audio_id"]), "run_key": literal(recording["run_key"])}
+    broken.double(FAILURES, broken.one("text.mp3"), **values, stage="'align'")
+    found = told(broken.lake, broken.names)
+    assert ("stale", "failures") not in found
+    broken.double(FAILURES, broken.one("text.mp3"), **values, stage="'recognize'")
+    assert told(broken.lake, broken.names) == found | {("stale", "failures"): {"clip_04.wav"}}
+
+
 def test_a_good_lake_is_well_and_gets_no_commit(finished: Finished) -> None:  # noqa: F811
     before = finished.lake.versions()
     assert checked(finished.lake, mend=True) == Checked([], 0)

@@ -111,7 +111,7 @@ def test_a_phrase_is_found_across_chunks_segments_and_punctuation_in_order(reade
         ("CAFÉ, Mu\u0308ller!", [("english", 11_000)]),
         ("homme", [("english", 13_000)]),
         ("don’t", [("english", 14_000)]),
-        ("1000", []),
+        ("1000", [("english", 25_000)]),
         ("1.000 quarterly", [("english", 25_000)]),
         ("evenue", []),
         ("你好世界", [("chinese", 0)]),

@@ -39,7 +39,9 @@ ARPABET = set(
         ("-5° 5-10", "minus five degrees five ten"),
         ("AT&T NASA CEOs I", "AT and t NASA CEOS i"),
         ("OpenAI mp3 5kg 5½", "open AI mp three five kilograms five half"),
-        ("— 🎻 湖水 '", ""),
+        ("¥1 ¥1.01 ¥2.50", "one yen one yen one sen two yen fifty sen"),
+        ("ılık Kelvin", "ilik kelvin"),
+        ("— 🎻 湖水 ' ½ Ⅷ ①", "half eight one"),
     ],
 )
 def test_words_are_said_like(text: str, said: str) -> None:
@@ -82,6 +84,7 @@ def test_words_of_the_dictionary_stay_whole() -> None:
         ("mp", ["EH M P IY"]),
         ("US", ["AH S", "Y UW EH S"]),
         ("CEO'S", ["S IY IY OW Z"]),
+        ("'s", ["EH S"]),
     ],
 )
 def test_words_that_the_dictionary_lacks_are_pronounced(token: str, phones: list[str]) -> None:
@@ -89,8 +92,17 @@ def test_words_that_the_dictionary_lacks_are_pronounced(token: str, phones: list
     assert found[-len(phones) :] == phones
 
 
-@settings(max_examples=60)
-@given(st.text(max_size=40) | st.from_regex(r"[$£-]?[0-9,.:]{1,20}(st|th|s|%|M)?", fullmatch=True))
+_SIGNS = st.characters(categories=["Sc", "Sm", "Sk", "So", "Nd", "Nl", "No", "Po", "Pd", "Lm", "Mn"])
+_WRITTEN = st.one_of(
+    st.text(max_size=40),
+    st.from_regex(r"[$£€¥-]?[0-9,.:]{1,20}(st|th|s|%|M)?", fullmatch=True),
+    st.builds("{}{}{}".format, _SIGNS, st.sampled_from(["1", "0.01", "5k", "a", "s", "1:00", "'s"]), _SIGNS),
+)
+"""Whatever a recognizer may write: any script, amounts in any currency, numbers of any kind."""
+
+
+@settings(max_examples=200)
+@given(_WRITTEN)
 def test_any_word_can_be_pronounced(text: str) -> None:
     for token in spoken([text], KNOWN.__contains__)[0]:
         assert re.fullmatch(r"[a-z'.-]+|[A-Z']+", token)

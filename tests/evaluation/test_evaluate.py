@@ -67,6 +67,20 @@ def test_other_languages_lose_case_and_punctuation_only_and_keep_their_marks() -
         assert normalizer("xx").tokens(text) == BasicTextNormalizer()(text).split()
 
 
+def test_arabic_is_compared_without_its_vowel_signs() -> None:
+    assert score("مَرْحَبًا، مـــرحبا", "مرحبا مرحبا", "ar")["wer"] == 0.0
+    assert score("أنت", "انت", "ar")["wer"] == 1.0
+    assert normalizer("ar").name.endswith("marks kept but tashkeel")
+
+
+@pytest.mark.parametrize("language", ["zh", "yue"])
+def test_traditional_characters_are_simplified_ones_if_asked(language: str) -> None:
+    assert score("漢語說得對。", "汉语说得对", language, simplified=True)["wer"] == 0.0
+    assert score("漢語說得對。", "汉语说得对", language)["substitutions"] == 4
+    assert "opencc" in normalizer(language, simplified=True).name
+    assert "opencc" not in normalizer("ja", simplified=True).name
+
+
 @pytest.mark.parametrize("language", ["zh", "yue", "ja", "th"])
 def test_languages_without_spaces_are_counted_in_characters(language: str) -> None:
     found = score("今天 天气，很好。", "今天天汽很好", language)

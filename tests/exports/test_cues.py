@@ -247,3 +247,27 @@ def test_words_that_no_time_is_left_for_still_come_one_after_the_other() -> None
 
 def test_silence_has_no_subtitles() -> None:
     assert cues(recording(), RULES) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "language"),
+    [
+        ("好吧！《红楼梦》是中国古典小说之一，" * 6, "好吧！《红楼梦》是中国古典小说之一，", "zh"),
+        ("elle a dit « Non merci » et puis « Oui » " * 6, None, "fr"),
+    ],
+)
+def test_no_line_ends_with_a_mark_that_opens(text: str, words: str | None, language: str) -> None:
+    said = [word for word in (text if words else text.split()) if any(map(str.isalpha, word))]
+    found = cues(recording(segment(text.strip(), words=said, language=language)), RULES)
+    lines = [line for cue in found for line in cue.lines]
+    assert len(lines) > 3
+    assert not any(line.endswith(("《", "«")) for line in lines)
+    assert not any(line.startswith(("》", "»", "，", "！")) for line in lines)
+
+
+def test_no_character_is_divided() -> None:
+    family = "👩\u200d👩\u200d👧"
+    found = cues(recording(segment(family * 40, word_ms=6_000)), RULES)
+    lines = [line for cue in found for line in cue.lines]
+    assert len(lines) > 1
+    assert all(line.replace(family, "") == "" for line in lines)

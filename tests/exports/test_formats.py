@@ -7,6 +7,7 @@ import json
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import pysubs2
 import pytest
 import webvtt
@@ -55,7 +56,25 @@ def test_srt_has_the_times_and_lines_of_the_cues() -> None:
         "2\n00:00:01,400 --> 00:00:02,400\nHi Ann.\n\n"
         "3\n00:00:02,500 --> 00:00:03,760\nHow can I help?\n\n"
     )
-    assert rendered("srt", SILENCE) == ""
+    assert rendered("srt", SILENCE) == "1\n00:00:00,000 --> 00:00:01,000\n\u00a0\n\n"
+
+
+def test_srt_without_speech_is_a_file_that_ffmpeg_opens(tmp_path: Path) -> None:
+    file = tmp_path / "silence.srt"
+    file.write_text(rendered("srt", SILENCE), encoding="utf-8")
+    with av.open(str(file)) as container:
+        (stream,) = container.streams
+        assert (stream.type, stream.codec_context.name) == ("subtitle", "srt")
+    (shown,) = pysubs2.SSAFile.from_string(rendered("srt", SILENCE))
+    assert (shown.start, shown.end, shown.text.strip()) == (0, 1000, "")
+
+
+def test_lines_from_right_to_left_say_so() -> None:
+    arabic = recording(segment("GPT قال نعم، ثم ذهب.", language="ar"))
+    assert rendered("srt", arabic).split("\n")[2] == "\u202bGPT قال نعم، ثم ذهب.\u202c"
+    assert webvtt.from_string(rendered("vtt", arabic))[0].text == "\u200fGPT قال نعم، ثم ذهب."
+    for name in ("srt", "vtt"):
+        assert not {"\u202b", "\u202c", "\u200f"} & set(rendered(name, recording(segment("He said نعم."))))
 
 
 @pytest.mark.parametrize("one", [CALL, HOSTILE_CALL, SILENCE])

@@ -198,6 +198,14 @@ def test_a_chunk_that_failed_leaves_the_others_and_a_flag() -> None:
     }
 
 
+def test_a_chunk_that_no_aligner_could_time_has_its_words_and_a_failure() -> None:
+    untimed = {"stage": "align", "kind": "KeyError", "message": "report it", "transient": False}
+    found = _assembled(_chunk(0, 0, "good words", error=untimed, flags=["unaligned"]), _closing())
+    assert (found["status"], found["text"], found["flags"]) == ("ok", "good words", ["unaligned"])
+    assert [word["word"] for word in found["words"]] == ["good", "words"]
+    assert [failure["stage"] for failure in found["failures"]] == ["align"]
+
+
 def test_a_recording_that_failed_has_no_text_and_says_why() -> None:
     found = _assembled(_closing(error=_LOST, duration_ms=None, speech_ms=None, flags=[]))
     assert (found["status"], found["text"], found["word_count"], found["duration_ms"]) == ("failed", None, None, None)

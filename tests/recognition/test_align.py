@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.kit.texts import LANGUAGES, TEXTS, tokens_of
-from transforms.engines import AlignmentRequest, Hypothesis, Samples
+from transforms.engines import AlignmentRequest, EngineLost, Hypothesis, Samples
 from transforms.recognition.align import align_all
 from transforms.text.tokens import Token, WordTime, WordTimes
 
@@ -79,8 +79,8 @@ def test_each_text_is_timed_by_the_first_aligner_that_can() -> None:
         _item("ett två", "sv"),
     ]
     found = align_all([_loaded("english", english), _loaded("german", german), _RECOGNIZER], items)
-    assert [name for name, _ in found] == ["english", "german", "german", "recognizer", None, None]
-    assert [_times(words) for _, words in found] == [
+    assert [name for name, _, _ in found] == ["english", "german", "german", "recognizer", None, None]
+    assert [_times(words) for _, words, _ in found] == [
         [(0, 80), (100, 180)],
         [(10, 90), (110, 190)],
         [(10, 90), (110, 190)],
@@ -95,7 +95,7 @@ def test_each_text_is_timed_by_the_first_aligner_that_can() -> None:
 
 
 def test_words_keep_their_text_offsets_and_confidence() -> None:
-    ((_, words),) = align_all([_RECOGNIZER], [_item("Well, (yes) — no")])
+    ((_, words, _),) = align_all([_RECOGNIZER], [_item("Well, (yes) — no")])
     assert [(word["word"], word["char_start"], word["char_end"]) for word in words] == [
         ("Well,", 0, 5),
         ("(yes)", 6, 11),
@@ -113,28 +113,28 @@ def test_a_word_that_the_aligner_misses_takes_the_recognizers_time_between_its_n
         (None, (None, None)),
     ]:
         item = _item("one two three", times=[(0, 10), own, (20, 30)])
-        ((name, words),) = align_all([_loaded("partly", partly), _RECOGNIZER], [item])
+        ((name, words, _),) = align_all([_loaded("partly", partly), _RECOGNIZER], [item])
         assert name == "partly"
         assert _times(words) == [(100, 300), expected, (500, 600)]
-        ((_, words),) = align_all([_loaded("partly", partly)], [item])
+        ((_, words, _),) = align_all([_loaded("partly", partly)], [item])
         assert _times(words)[1] == (None, None), "the recognizer's times were not asked for"
 
 
 def test_a_word_says_whether_its_time_is_an_estimate() -> None:
     partly = Aligner(lambda request: [WordTime(100, 300), WordTime(300, 400, True), None, None])
     item = _item("one two three four", times=[(0, 10), (10, 20), (500, 600)])
-    ((_, words),) = align_all([_loaded("partly", partly), _RECOGNIZER], [item])
+    ((_, words, _),) = align_all([_loaded("partly", partly), _RECOGNIZER], [item])
     assert [word["estimated"] for word in words] == [False, True, False, None]
 
 
 def test_an_aligner_that_times_no_word_at_all_is_passed_over() -> None:
     none = Aligner(lambda request: [None] * len(request.words))
-    ((name, words),) = align_all([_loaded("none", none), _RECOGNIZER], [_item("one", times=[(5, 9)])])
+    ((name, words, _),) = align_all([_loaded("none", none), _RECOGNIZER], [_item("one", times=[(5, 9)])])
     assert (name, _times(words)) == ("recognizer", [(5, 9)])
 
 
 def test_without_aligners_words_have_no_times() -> None:
-    ((name, words),) = align_all([], [_item("one two", times=[(1, 2), (3, 4)])])
+    ((name, words, _),) = align_all([], [_item("one two", times=[(1, 2), (3, 4)])])
     assert (name, _times(words)) == (None, [(None, None)] * 2)
 
 
@@ -150,6 +150,45 @@ def test_a_wrong_count_is_raised_with_the_aligner_and_both_counts(missing: str) 
     )
     with pytest.raises(RuntimeError, match=says):
         align_all([_loaded("bad", Miscounting(_by_hundreds))], [_item("one two three"), _item("four five six")])
+
+
+def test_an_aligners_error_costs_its_text_and_is_told() -> None:
+    def raising(request: AlignmentRequest) -> WordTimes:
+        if "¥1" in request.text:
+            raise KeyError("yen")
+        return _by_hundreds(request)
+
+    items = [_item("one two"), _item("costs ¥1", times=[(5, 9), (9, 20)])]
+    good, bad = align_all([_loaded("picky", Aligner(raising))], items)
+    assert (good.aligner, good.error) == ("picky", None)
+    assert (bad.aligner, _times(bad.words)) == (None, [(None, None)] * 2)
+    assert bad.error is not None
+    assert (bad.error.stage, bad.error.kind, bad.error.transient) == ("align", "KeyError", False)
+    assert "aligner 'picky' failed on this text: KeyError: 'yen'" in bad.error.message
+    good, bad = align_all([_loaded("picky", Aligner(raising)), _RECOGNIZER], items)
+    assert (good.aligner, bad.aligner, _times(bad.words)) == ("picky", "recognizer", [(5, 9), (9, 20)])
+    assert bad.error is not None, "told also where the next aligner could"
+
+
+def test_a_lost_aligner_is_raised_and_a_crowded_one_gets_fewer_texts() -> None:
+    def lost(request: AlignmentRequest) -> WordTimes:
+        raise EngineLost("the device is gone")
+
+    class Cramped(Aligner):
+        def align(self, requests: Sequence[AlignmentRequest]) -> list[WordTimes | None]:
+            if len(requests) > 1:
+                raise MemoryError
+            return super().align(requests)
+
+    def out_of_memory(request: AlignmentRequest) -> WordTimes:
+        raise MemoryError
+
+    items = [_item("one"), _item("two"), _item("three")]
+    with pytest.raises(EngineLost, match="the device is gone"):
+        align_all([_loaded("lost", Aligner(lost))], items)
+    assert [found.aligner for found in align_all([_loaded("cramped", Cramped(_by_hundreds))], items)] == ["cramped"] * 3
+    with pytest.raises(EngineLost, match=r"out of memory with one utterance of 1\.0 s"):
+        align_all([_loaded("cramped", Aligner(out_of_memory))], items)
 
 
 _TIME = st.none() | st.tuples(st.integers(-100, 1500), st.integers(-100, 1500))
@@ -168,7 +207,7 @@ def test_whatever_an_aligner_says_words_run_forward_inside_the_audio(
         for token in tokens_of(text, cuts)
     )
     item = np.zeros(16_000, np.float32), Hypothesis(text, language, 1.0, tokens, len(tokens), None)
-    ((_, words),) = align_all([_loaded("wild", Aligner(wild)), _RECOGNIZER], [item])
+    ((_, words, _),) = align_all([_loaded("wild", Aligner(wild)), _RECOGNIZER], [item])
     assert all(text[word["char_start"] : word["char_end"]] == word["word"] for word in words)
     assert all((word["estimated"] is None) == (word["start_ms"] is None) for word in words)
     timed = [time for time in _times(words) if time != (None, None)]

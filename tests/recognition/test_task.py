@@ -15,10 +15,11 @@ from tests.kit.reader import Reader, read
 from tests.kit.sounds import noise, written
 from tests.kit.works import heard, work, work_row
 from transforms.engines import AlignmentRequest, EngineLost, Hypothesis, Utterance
+from transforms.errors import MachineError
 from transforms.recognition.report import TaskReport
 from transforms.recognition.rows import WORK, TaskSpec
 from transforms.recognition.task import recognize_partition
-from transforms.text.tokens import WordTimes
+from transforms.text.tokens import WordTime, WordTimes
 
 _NAMES = [
     "interview_clip.wav",
@@ -154,6 +155,40 @@ class Forgetful:
 
     def align(self, requests: Sequence[AlignmentRequest]) -> list[WordTimes | None]:
         return [None] * (len(requests) - 1)
+
+
+class Choking(Forgetful):
+    """An aligner that raises over one text, or over all."""
+
+    def __init__(self, over: str = "") -> None:
+        self._over = over
+
+    def align(self, requests: Sequence[AlignmentRequest]) -> list[WordTimes | None]:
+        if any(self._over in request.text for request in requests):
+            raise KeyError("yen")
+        return [[WordTime(0, 100)] * len(request.words) for request in requests]
+
+
+def test_an_aligners_error_costs_the_times_of_its_chunk(examples: Path) -> None:
+    rows = _rows(examples, ["interview_clip.wav", "voice_memo.m4a"])
+    good = _by_recording(_run(rows, _task(aligners=(("choking", Choking("no such text")),)))[0])
+    victim = good["voice_memo.m4a"][1]
+    found = _by_recording(_run(rows, _task(aligners=(("choking", Choking(victim["text"])),)))[0])
+    row = found["voice_memo.m4a"][1]
+    assert (row["text"], row["flags"], row["aligner"]) == (victim["text"], ["unaligned"], None)
+    assert (row["error"]["stage"], row["error"]["kind"]) == ("align", "KeyError")
+    assert [word["word"] for word in row["words"]] == [word["word"] for word in victim["words"]]
+    assert all(word["start_ms"] is None for word in row["words"])
+    assert found["voice_memo.m4a"][0]["error"] is None
+    del found["voice_memo.m4a"][1], good["voice_memo.m4a"][1]
+    assert found == good
+
+
+def test_an_aligner_that_fails_on_everything_is_the_machines_fault(examples: Path) -> None:
+    rows = _rows(examples, ["interview_clip.wav", "voice_memo.m4a", "meeting_note.flac"])
+    task = _task(aligners=(("choking", Choking()), ("recognizer", None)), run={"alike_failures": 3})
+    with pytest.raises(MachineError, match="3 recordings in a row failed at align"):
+        _run(rows, task)
 
 
 def test_what_is_wrong_with_the_machine_is_raised(examples: Path) -> None:

@@ -19,7 +19,7 @@ from transforms.text.words import split_words
         ("İSTANBUL'da ışık IŞIK", "istanbul da isik isik"),
         ("Ærøskøbing, Łódź, Đà Nẵng", "aeroskobing lodz da nang"),
         ("e\u0301te\u0301 été", "ete ete"),
-        ("don't co-op R&D 1,000", "don t co op r d 1 000"),
+        ("don't co-op R&D 1,000 -5 a- b", "don t co-op r d 1000 5 a b"),
         ("ＡＢＣ ﬁn Ⅳ", "abc fin iv"),
         ("ｶﾞがか", "ガがか"),
         ("你好。 世界", "你好世界"),
@@ -32,6 +32,7 @@ from transforms.text.words import split_words
         ("Ελλάς ΕΛΛΆΣ", "ελλασ ελλασ"),
         ("葛\U000e0100城", "葛城"),
         ("한국어 학교", "한국어 학교"),
+        ("1,234.50 1.234,50 1.000 1,2,3 1,234,567 4.1.2", "1234 50 1234 50 1000 1 2 3 1234567 4 1 2"),
         (" 🎻 … & % ?!", ""),
         ("", ""),
     ],
@@ -53,6 +54,30 @@ def test_a_phrase_is_sought_as_whole_words_but_for_scripts_without_blanks() -> N
     assert needle("10時") == " 10 時"
     assert needle("の Apple") == "の apple "
     assert needle("?!") == needle("") == needle("\u200b\u0301") == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "phrase", "found"),
+    [
+        ("Send an e-mail, now", "email", [(2, 3)]),
+        ("Send an email, now", "e-mail", [(2, 3)]),
+        ("Send an e-mail, now", "e mail", [(2, 3)]),
+        ("Send an e-mail, now", "mail", [(2, 3)]),
+        ("a well-known fact", "well known fact", [(1, 3)]),
+        ("They co-operate on-line.", "cooperate online", [(1, 3)]),
+        ("It costs 1,234.50 now", "1234.50", [(2, 3)]),
+        ("It costs 1234.50 now", "1,234.50", [(2, 3)]),
+        ("them ail", "email", []),
+        ("학교에서 왔다", "학교", []),
+    ],
+)
+def test_hyphens_and_thousands_do_not_count(said: str, phrase: str, found: list[tuple[int, int]]) -> None:
+    assert list(find(said.split(), needle(phrase))) == found
+
+
+def test_a_stem_finds_its_inflected_form_if_asked() -> None:
+    assert list(find("나는 학교에서 왔다".split(), needle("학교", inflected=True))) == [(1, 2)]
+    assert list(find("나는 대학교에서 왔다".split(), needle("학교", inflected=True))) == []
 
 
 @given(TEXTS, LANGUAGES)
@@ -79,6 +104,6 @@ def test_any_words_are_found_where_they_stand(text: str, language: str | None, d
 
 def test_channels_are_lines_so_that_a_phrase_is_one_voice_s() -> None:
     words = [("How", 0), ("Uh-huh", 1), ("are", 0), ("you?", 0), ("Fine.", 1)]
-    assert folded_text({"word": word, "channel": channel} for word, channel in words) == " how are you \n uh huh fine "
+    assert folded_text({"word": word, "channel": channel} for word, channel in words) == " how are you \n uh-huh fine "
     assert folded_text([{"word": "🎻", "channel": None}]) is None
     assert folded_text([]) is None

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from schemas.config import SegmentsConfig
 from tests.kit.texts import TEXTS
-from transforms.text.segments import TimedWord, mean_confidence, split_segments
+from transforms.text.segments import Segment, TimedWord, mean_confidence, split_segments
+from transforms.text.words import split_words
 
 _CONFIG = SegmentsConfig()
 _NARROW = SegmentsConfig(max_chars=24, max_ms=2000, max_pause_ms=600)
@@ -40,7 +41,18 @@ def _timed(
 
 
 def _texts(words: list[TimedWord], config: SegmentsConfig = _CONFIG) -> list[str]:
-    return [" ".join(word.word for word in words[first:last]) for first, last in split_segments(words, config)]
+    return [" ".join(word.word for word in words[first:last]) for first, last, _ in _split(words, config)]
+
+
+def _text(words: list[TimedWord]) -> str:
+    text = ""
+    for word in words:
+        text += " " * (word.char_start - len(text)) + word.word
+    return text
+
+
+def _split(words: list[TimedWord], config: SegmentsConfig) -> list[Segment]:
+    return split_segments(_text(words), words, config)
 
 
 @st.composite
@@ -61,7 +73,9 @@ def _speech(draw: st.DrawFn) -> list[TimedWord]:
 
 @given(_speech(), st.sampled_from([_CONFIG, _NARROW]))
 def test_segments_cover_every_word_once_and_keep_to_the_limits(words: list[TimedWord], config: SegmentsConfig) -> None:
-    ranges = split_segments(words, config)
+    parts = _split(words, config)
+    ranges = [(first, last) for first, last, _ in parts]
+    assert all(a.char_start < b.char_start <= words[b.first].char_start for a, b in pairwise(parts))
     assert [index for first, last in ranges for index in range(first, last)] == list(range(len(words)))
     for first, last in ranges:
         inside = words[first:last]
@@ -70,7 +84,7 @@ def test_segments_cover_every_word_once_and_keep_to_the_limits(words: list[Timed
             assert inside[-1].char_end - inside[0].char_start <= config.max_chars
             assert inside[-1].ends_ms - inside[0].begins_ms <= config.max_ms
         assert all(b.begins_ms - a.ends_ms <= config.max_pause_ms for a, b in pairwise(inside))
-        assert not any(word.word.endswith(("?", "!", "。", "؟")) for word in inside[:-1])
+        assert not any(word.word.endswith(("。", "؟", "።")) for word in inside[:-1])
 
 
 @pytest.mark.parametrize(
@@ -78,13 +92,38 @@ def test_segments_cover_every_word_once_and_keep_to_the_limits(words: list[Timed
     [
         ("One two. Three four? Five! Six", ["One two.", "Three four?", "Five!", "Six"]),
         ("She said “no.” Then left.", ["She said “no.”", "Then left."]),
-        ("Mr. Smith met Dr. J. Brown etc. Then he left.", ["Mr. Smith met Dr. J. Brown etc. Then he left."]),
-        ("It costs 3.50 e.g. today. yes", ["It costs 3.50 e.g. today. yes"]),
-        ("Wait… what? 你好。 世界", ["Wait…", "what?", "你好。", "世界"]),
+        ("Mr. Smith met Dr. J. Brown etc. Then he left.", ["Mr. Smith met Dr. J. Brown etc.", "Then he left."]),
+        ("It costs 3.50 e.g. today.", ["It costs 3.50 e.g. today."]),
+        ("Wait… what? 你好。 世界", ["Wait… what?", "你好。", "世界"]),
     ],
 )
 def test_a_segment_ends_with_a_sentence_and_not_with_an_abbreviation(text: str, sentences: list[str]) -> None:
     assert _texts(_timed(text)) == sentences
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "sentences"),
+    [
+        ("fr", "Bonjour ! Ça va ? « Oui. » Il dit.", ["Bonjour !", "Ça va ?", "« Oui. »", "Il dit."]),
+        ("en", "He said no. She left. Jan. 5th came.", ["He said no.", "She left.", "Jan. 5th came."]),
+        ("en", "- Hello. - Hi there. — No?", ["- Hello.", "- Hi there.", "— No?"]),
+        ("de", "Am 3. Oktober war z. B. Ruhe. Dann ging er.", ["Am 3. Oktober war z. B. Ruhe.", "Dann ging er."]),
+        ("es", "Sí. ¿ Qué ? ¡No!", ["Sí.", "¿ Qué ?", "¡No!"]),
+        ("ur", "یہ ہے۔ وہ ہے۔", ["یہ ہے۔", "وہ ہے۔"]),
+        ("am", "ሰላም ነው። እሺ።", ["ሰላም ነው።", "እሺ።"]),
+        ("hy", "Բարև։ Ինչպես ես։", ["Բարև։", "Ինչպես ես։"]),
+        ("el", "Τι κάνεις; Καλά.", ["Τι κάνεις;", "Καλά."]),
+        ("km", "នេះជាភាសា។ ទៅ។ល។ បាន", ["នេះជាភាសា។", "ទៅ។ល។", "បាន"]),
+        ("th", "สวัสดีครับ ผมชื่อสมชาย", ["สวัสดีครับ", "ผมชื่อสมชาย"]),
+        ("zh", "好吧！《红楼梦》。", ["好吧！", "《红楼梦》。"]),
+        (None, "One. Two.", ["One.", "Two."]),
+    ],
+)
+def test_sentences_of_languages(language: str | None, text: str, sentences: list[str]) -> None:
+    spans = split_words(text, language)
+    words = [TimedWord(text[a:b], a, b, a, b, None, None, language, (a, b)) for a, b in spans]
+    starts = [part.char_start for part in split_segments(text, words, _CONFIG)]
+    assert [text[a:b].strip() for a, b in pairwise([*starts, len(text)])] == sentences
 
 
 def test_a_sentence_that_fits_is_left_whole() -> None:

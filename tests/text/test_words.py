@@ -1,31 +1,31 @@
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.kit.texts import LANGUAGES, TEXTS, tokens_of
+from tests.kit.texts import LANGUAGES, TEXTS
 from transforms.text.tokens import Token, WordTime, WordTimes
-from transforms.text.words import Span, confidences, separator, settle_times, split_words, token_times
+from transforms.text.words import Span, confidences, graphemes, separator, settle_times, split_words, token_times
 
 
-def _words(text: str, language: str | None, cuts: list[int] | None = None) -> list[str]:
-    tokens = tokens_of(text, cuts) if cuts is not None else []
-    return [text[start:end] for start, end in split_words(text, language, tokens)]
+def _words(text: str, language: str | None) -> list[str]:
+    return [text[start:end] for start, end in split_words(text, language)]
 
 
-@given(TEXTS, LANGUAGES, st.lists(st.integers(0, 80), max_size=12))
-def test_words_are_in_order_apart_and_hold_all_that_is_said(text: str, language: str | None, cuts: list[int]) -> None:
-    spans = split_words(text, language, tokens_of(text, cuts))
+@given(TEXTS, LANGUAGES)
+def test_words_are_in_order_apart_and_hold_all_that_is_said(text: str, language: str | None) -> None:
+    spans = split_words(text, language)
     assert all(0 <= start < end <= len(text) for start, end in spans)
     assert all(before.char_end <= after.char_start for before, after in pairwise(spans))
     inside = "".join(text[start:end] for start, end in spans)
     assert [char for char in inside if char.isalnum()] == [char for char in text if char.isalnum()]
     assert all(text[start:end].strip() for start, end in spans)
-    if language not in ("ja", "th"):
-        assert not any(char.isspace() for char in inside)
+    assert not any(char.isspace() for char in inside)
+    edges = {0, *accumulate(map(len, graphemes(text)))}
+    assert all(start in edges and end in edges for start, end in spans)
 
 
 @pytest.mark.parametrize(
@@ -51,17 +51,22 @@ def test_words_of_languages(text: str, language: str | None, words: list[str]) -
 
 
 @pytest.mark.parametrize(
-    ("text", "cuts", "words"),
+    ("text", "language", "words"),
     [
-        ("図書館は、開いています。", [3, 4, 5, 7, 11], ["図書館", "は、", "開い", "ています。"]),
-        ("（「はい」）と", [1, 2, 4, 5, 6], ["（「はい」）", "と"]),
-        ("はい", None, ["はい"]),
+        ("図書館は、開いています。", "ja", ["図書館", "は、", "開", "い", "てい", "ます。"]),
+        ("（「はい」）とGPT-4が。", "ja", ["（「はい」）", "と", "GPT-4", "が。"]),
+        ("สวัสดีชาวโลก 1,234 คน", "th", ["สวัสดี", "ชาว", "โลก", "1,234", "คน"]),
+        ("ສະບາຍດີປະເທດລາວ", "lo", ["ສະບາຍດີ", "ປະເທດ", "ລາວ"]),
+        ("ខ្ញុំស្រលាញ់ភាសា។", "km", ["ខ្ញុំ", "ស្រលាញ់", "ភាសា។"]),
+        ("မြန်မာဘာသာစကား။", "my", ["မြန်မာဘာသာ", "စကား။"]),
+        ("བཀྲ་ཤིས།", "bo", ["བཀྲ་", "ཤིས།"]),
+        ("吧！《红楼》。", "zh", ["吧！", "《红", "楼》。"]),
+        ("ok“你”。¿Qué?", "zh", ["ok", "“你”。", "¿Qué?"]),
+        ("葛󠄀城", "zh", ["葛󠄀", "城"]),
     ],
 )
-def test_where_no_spaces_are_written_the_tokens_are_the_words(
-    text: str, cuts: list[int] | None, words: list[str]
-) -> None:
-    assert _words(text, "ja", cuts) == words
+def test_where_no_spaces_are_written_dictionaries_know_the_words(text: str, language: str, words: list[str]) -> None:
+    assert _words(text, language) == words
 
 
 @pytest.mark.parametrize(
@@ -103,8 +108,16 @@ def test_a_word_has_the_time_and_confidence_of_its_tokens(
         starts = [token.start_ms for token in own if token.start_ms is not None]
         ends = [token.end_ms for token in own if token.end_ms is not None]
         known = [token.probability for token in own if token.probability is not None]
-        assert time == (WordTime(min(starts), max(ends)) if starts and ends else None)
+        if all(word.char_start <= token.char_start and token.char_end <= word.char_end for token in own):
+            assert time == (WordTime(min(starts), max(ends)) if starts and ends else None)
+        else:
+            assert (time is not None) == bool(starts and ends)
         assert confidence == (pytest.approx(sum(known) / len(known)) if known else None)
+
+
+def test_a_token_of_two_words_is_shared_by_their_characters() -> None:
+    words, tokens = [Span(0, 3), Span(3, 4)], [Token(0, 2, 1.0, 0, 100), Token(2, 4, 1.0, 100, 300)]
+    assert token_times(words, tokens) == [WordTime(0, 200, True), WordTime(200, 300, True)]
 
 
 _TIMES = st.lists(

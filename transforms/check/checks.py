@@ -104,9 +104,11 @@ WHERE NOT contains(s.text, w.word) OR w.start_ms < s.start_ms OR w.end_ms > s.en
    OR NOT w.channel <=> s.channel OR NOT w.speaker <=> s.speaker"""
 
 _STALE_FAILURES = """
-SELECT audio_id, run_key, stage, kind FROM failures f LEFT ANTI JOIN (
-  SELECT audio_id, run_key FROM recordings WHERE status = 'failed' OR array_contains(flags, 'incomplete')
-) r USING (audio_id, run_key)"""
+SELECT audio_id, run_key, stage, kind FROM failures f LEFT ANTI JOIN recordings r
+ON f.audio_id = r.audio_id AND f.run_key = r.run_key AND (
+  r.status = 'failed' OR array_contains(r.flags, 'incomplete')
+  OR (f.stage = 'align' AND array_contains(r.flags, 'unaligned'))
+)"""
 
 _STALE_CHUNKS = """
 SELECT c.audio_id, c.run_key, c.part_index, c.run_id

@@ -3,8 +3,6 @@ so that it may work beside runs that live. What those hold is left to them."""
 
 from __future__ import annotations
 
-import datetime
-import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -52,22 +50,8 @@ class Repaired:
 def repair(tables: Tables, registry: Registry, config: Config, found: Look) -> Repaired:
     """To be called if something can be mended: it makes a row in runs."""
     limit_arrow_batches(tables.spark)
-    registry.register(show_config(config, redacted=True))
-    started, error = time.monotonic(), None
-    try:
+    with registry.running(show_config(config, redacted=True)):
         return _Repair(tables, registry, config, found).execute()
-    except BaseException as raised:
-        error = f"{type(raised).__name__}: {raised}"[:4000]
-        raise
-    finally:
-        registry.end(
-            {
-                "status": "ok" if error is None else "failed",
-                "error": error,
-                "ended_at": datetime.datetime.now(datetime.UTC),
-                "wall_seconds": time.monotonic() - started,
-            }
-        )
 
 
 class _Repair:

@@ -91,7 +91,7 @@ def pronunciations(token: str, lookup: Lookup) -> list[str]:
 
 
 def _spelled(word: str) -> str:
-    stem = word.removesuffix("'s")
+    stem = word.removesuffix("'s") or word
     names = " ".join(_LETTER_NAMES[letter] for letter in stem if letter in _LETTER_NAMES)
     return names if stem == word else _plural(names)
 

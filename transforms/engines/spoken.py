@@ -37,7 +37,19 @@ _FOLDED = str.maketrans(
     {
         **dict.fromkeys("’‘ʼ", "'"),
         **dict.fromkeys("−‐‑–—", "-"),
-        **{"ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d"},
+        **{
+            "ß": "ss",
+            "æ": "ae",
+            "Æ": "Ae",
+            "œ": "oe",
+            "Œ": "Oe",
+            "ø": "o",
+            "Ø": "O",
+            "ł": "l",
+            "Ł": "L",
+            "đ": "d",
+            "ı": "i",
+        },
         **{"ð": "th", "þ": "th", "½": " half ", "¼": " quarter ", "¾": " three quarters "},
     }
 )
@@ -58,7 +70,7 @@ _PIECE = re.compile(
       (?P<suffix>(?:st|nd|rd|th|'?s|bn|[kmb])(?![a-z]))?
     | (?P<letters>'?[a-z]+(?:'[a-z]+)*'?)
     | (?P<symbol>[&+@=%°] | \#(?=[0-9]) | (?<=[a-z0-9])\.(?=[a-z0-9]{2}) | (?<![a-z0-9)])-(?=[$£€¥]?[0-9]))""",
-    re.VERBOSE | re.IGNORECASE,
+    re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
 
 
@@ -132,9 +144,11 @@ def _price(piece: re.Match[str], scale_follows: bool) -> list[str]:
     whole, _, part = number.partition(".")
     if scale or scale_follows or len(part) not in (0, 2):  # $2.25 million, $1.5
         return [*_cardinal(number), *([scale] if scale else []), major]
-    said = [] if part and whole == "0" else [*_cardinal(whole), _SINGULARS[major] if whole == "1" else major]
+    said = [] if part and whole == "0" else [*_cardinal(whole), _SINGULARS.get(major, major) if whole == "1" else major]
     return said + (
-        [*_cardinal(str(int(part))), _SINGULARS[minor] if int(part) == 1 else minor] if part and int(part) else []
+        [*_cardinal(str(int(part))), _SINGULARS.get(minor, minor) if int(part) == 1 else minor]
+        if part and int(part)
+        else []
     )
 
 

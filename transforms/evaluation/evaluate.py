@@ -28,14 +28,17 @@ def score(
     language: str | None,
     words: Sequence[Word] = (),
     reference_words: Sequence[Word] = (),
+    *,
+    simplified: bool = False,
 ) -> dict[str, Any]:
     """The columns of EVALUATIONS that come from the texts. `words` are those of `hypothesis` in order, for calibration
-    and times; `reference_words` those of `reference`, where its times are known.
+    and times; `reference_words` those of `reference`, where its times are known. `simplified`: traditional
+    Chinese counts as simplified.
 
     The alignment is one with the fewest errors (Levenshtein), as jiwer's and sclite's; a word of several normalized
     tokens ("won't") is right if all of them are.
     """
-    normal = normalizer(language)
+    normal = normalizer(language, simplified=simplified)
     expected, found = normal.tokens(reference), normal.tokens(hypothesis)
     aligned = opcodes(expected, found)
     counts = dict.fromkeys(_KINDS, 0)

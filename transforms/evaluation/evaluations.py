@@ -41,9 +41,10 @@ class Evaluated:
     without: int
 
 
-def evaluate(tables: Tables, references: DataFrame, source: str) -> Evaluated:
+def evaluate(tables: Tables, references: DataFrame, source: str, *, simplified: bool = False) -> Evaluated:
     """Scores `references` (see references.py) into EVALUATIONS. What was there for the same transcripts and `source` is
     replaced; earlier transcripts of a recording keep their rows, to compare with.
+    `simplified`: traditional Chinese counts as simplified.
 
     Raises ConfigError if no recording has a reference.
     """
@@ -64,7 +65,7 @@ def evaluate(tables: Tables, references: DataFrame, source: str) -> Evaluated:
         limit_arrow_batches(tables.spark)
         tasks = max(tables.spark.sparkContext.defaultParallelism, counts.known // _ROWS_A_TASK)
         pairs = _pairs(tables, references).repartition(min(tasks, counts.known))
-        scored = pairs.mapInArrow(_scorer(source, now), from_arrow_schema(EVALUATIONS.arrow))
+        scored = pairs.mapInArrow(_scorer(source, now, simplified), from_arrow_schema(EVALUATIONS.arrow))
         rows = _write(tables, scored, source, now)
         return Evaluated(rows, unknown, counts.known - rows, shown.count() - counts.recordings)
     finally:
@@ -110,15 +111,17 @@ def _pairs(tables: Tables, references: DataFrame) -> DataFrame:
     return rows.where(f"NOT coalesce(references > 1 AND ({mixed}), false)")
 
 
-def _scorer(source: str, now: datetime.datetime) -> Any:
+def _scorer(source: str, now: datetime.datetime, simplified: bool) -> Any:
     def score_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for row in rows_of(batches):
-            yield to_batch([{**_scored(row), "reference_source": source, "evaluated_at": now}], EVALUATIONS.arrow)
+            yield to_batch(
+                [{**_scored(row, simplified), "reference_source": source, "evaluated_at": now}], EVALUATIONS.arrow
+            )
 
     return score_batches
 
 
-def _scored(row: Mapping[str, Any]) -> dict[str, Any]:
+def _scored(row: Mapping[str, Any], simplified: bool) -> dict[str, Any]:
     """A row of EVALUATIONS, but for its source and time, of one of `_pairs`."""
     words, text = row["found_words"] or [], row["text"] or ""
     parts = [part for part in ("channel", "speaker") if row[part] is not None]
@@ -126,7 +129,8 @@ def _scored(row: Mapping[str, Any]) -> dict[str, Any]:
         words = [word for word in words if all(word[part] == row[part] for part in parts)]
         text = " ".join(word["word"] for word in words)
     passed = {name: value for name, value in row.items() if name in EVALUATIONS.names}
-    return {**passed, **score(row["reference"], text, row["language"], words, row["reference_words"] or [])}
+    timed = row["reference_words"] or []
+    return {**passed, **score(row["reference"], text, row["language"], words, timed, simplified=simplified)}
 
 
 def current(tables: Tables, source: str | None = None) -> DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from transforms.exports.units import Unit, bare
-from transforms.text.segments import ends_clause, ends_sentence
+from transforms.text.sentences import ends_clause
 
 _PAUSE_MS = 300
 _LINKS = {
@@ -41,7 +41,7 @@ _LEADS = {
 def cut_cost(before: Unit, after: Unit, language: str | None) -> float:
     """How bad it is to end a line or a subtitle between two units: 0 at the end of a sentence, up to 13 in the
     middle of what belongs together."""
-    if ends_sentence(before.text, after.text):
+    if before.ends_sentence:
         return 0.0
     pause = min(2.0, max(0, after.start_ms - before.end_ms) / _PAUSE_MS)
     if ends_clause(before.text):
@@ -55,5 +55,5 @@ def cut_cost(before: Unit, after: Unit, language: str | None) -> float:
 def span_cost(before: Unit, after: Unit) -> float:
     """How bad it is to show two units in one subtitle: what ends a sentence or a pause is better at its end."""
     pause_ms = after.start_ms - before.end_ms
-    sentence = 3.0 if ends_sentence(before.text, after.text) else 0.0
+    sentence = 3.0 if before.ends_sentence else 0.0
     return sentence + (2.0 * pause_ms / _PAUSE_MS if pause_ms > _PAUSE_MS else 0.0)

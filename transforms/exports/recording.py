@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 from typing import Any, NamedTuple
 
 from transforms.errors import ExportError
 from transforms.exports.names import file_stem
+from transforms.text.marks import opened_at
+from transforms.text.sentences import sentence_starts
 from transforms.text.words import separator
 
 Row = dict[str, Any]
@@ -112,6 +114,7 @@ class Piece(NamedTuple):
     start_ms: int
     end_ms: int
     confidence: float | None
+    ends_sentence: bool = False
 
 
 class Turn(NamedTuple):
@@ -131,8 +134,9 @@ def plain(text: str) -> str:
 
 
 def pieces(segment: Segment) -> list[Piece]:
-    """The segment's text cut before each word but the first: joined with their spaces, the pieces are the text."""
-    starts = [0, *(word_starts(segment) or [0])[1:]]
+    """The segment's text cut before each word but the first, and the marks that open it: joined with their spaces, the
+    pieces are the text."""
+    starts = [0, *(opened_at(segment.text, start) for start in (word_starts(segment) or [0])[1:])]
     found = []
     times = filled_times(segment)
     for first, last, word, (start_ms, end_ms) in zip(
@@ -152,7 +156,14 @@ def joined_pieces(segments: Sequence[Segment]) -> list[Piece]:
         if found and added:
             found[-1] = found[-1]._replace(space=separator(found[-1].text, added[0].text))
         found += added
-    return found
+    return _with_sentences(found, segments[0].language if segments else None)
+
+
+def _with_sentences(shown: Sequence[Piece], language: str | None) -> list[Piece]:
+    """The pieces, each saying whether a sentence ends with it."""
+    ends = list(accumulate(len(piece.text) + len(piece.space) for piece in shown))
+    sentences = set(sentence_starts("".join(piece.text + piece.space for piece in shown), language))
+    return [piece._replace(ends_sentence=end in sentences) for piece, end in zip(shown, ends, strict=True)]
 
 
 def filled_times(segment: Segment) -> list[tuple[int, int]]:

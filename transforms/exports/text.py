@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from schemas.config import Config
 from transforms.exports.recording import Recording, Segment, Turn, plain, turns
-from transforms.text.segments import ends_sentence
+from transforms.text.sentences import ends_sentence
 from transforms.text.words import separator
 
 _PARAGRAPH_PAUSE_MS = 2_000
@@ -23,7 +23,7 @@ def paragraphs(turn: Turn) -> list[Turn]:
     parts: list[list[Segment]] = [turn.segments[:1]]
     for before, after in pairwise(turn.segments):
         long = sum(len(segment.text) for segment in parts[-1]) >= _PARAGRAPH_CHARS
-        ends = long and ends_sentence(before.words[-1].word, after.text)
+        ends = long and ends_sentence(before.text, after.text, before.language)
         if ends or after.start_ms - before.end_ms >= _PARAGRAPH_PAUSE_MS:
             parts.append([])
         parts[-1].append(after)

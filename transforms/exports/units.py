@@ -9,7 +9,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from transforms.exports.recording import Piece
-from transforms.text.segments import ends_clause
+from transforms.text.sentences import ends_clause
+from transforms.text.words import graphemes
 
 _BOND_PAUSE_MS = 300
 _BOND_MS = 2_500
@@ -36,6 +37,7 @@ class Unit(NamedTuple):
     width: int
     start_ms: int
     end_ms: int
+    ends_sentence: bool
 
 
 def width(text: str) -> int:
@@ -78,7 +80,7 @@ def _together(pieces: Sequence[Piece], max_width: int) -> bool:
         return True
     if left in _TITLES and _capitalised(after.text):
         return True
-    if ends_clause(before.text):
+    if before.ends_sentence or ends_clause(before.text):
         return False
     if _NUMBER.match(before.text) or left in _NUMBER_WORDS:
         return number or right in _QUANTITY or right in _NUMBER_WORDS
@@ -92,7 +94,7 @@ def _capitalised(text: str) -> bool:
 
 def _unit(pieces: Sequence[Piece]) -> Unit:
     text = "".join(piece.text + piece.space for piece in pieces[:-1]) + pieces[-1].text
-    return Unit(text, pieces[-1].space, width(text), pieces[0].start_ms, pieces[-1].end_ms)
+    return Unit(text, pieces[-1].space, width(text), pieces[0].start_ms, pieces[-1].end_ms, pieces[-1].ends_sentence)
 
 
 def _cut(unit: Unit, max_width: int) -> list[Unit]:
@@ -100,7 +102,7 @@ def _cut(unit: Unit, max_width: int) -> list[Unit]:
     if unit.width <= max_width:
         return [unit]
     texts = [""]
-    for character in unit.text:
+    for character in graphemes(unit.text):
         if width(texts[-1] + character) > max_width:
             texts.append("")
         texts[-1] += character
@@ -108,5 +110,13 @@ def _cut(unit: Unit, max_width: int) -> list[Unit]:
     edges = [unit.start_ms + span_ms * k // len(texts) for k in range(len(texts) + 1)]
     last = len(texts) - 1
     return [
-        Unit(text, unit.space if k == last else "", width(text), edges[k], edges[k + 1]) for k, text in enumerate(texts)
+        Unit(
+            text,
+            unit.space if k == last else "",
+            width(text),
+            edges[k],
+            edges[k + 1],
+            unit.ends_sentence and k == last,
+        )
+        for k, text in enumerate(texts)
     ]

@@ -39,9 +39,8 @@ def session(verbose: bool = False) -> SparkSession:
     if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit started us and has set all this
         return builder.getOrCreate()
     check_java()
-    settings = read_conf(conf() / "spark-local.conf") | missing_jars(
-        Path(os.environ.get("SPARK_HOME") or Path(pyspark.__file__).parent)
-    )
+    spark_home = Path(os.environ.get("SPARK_HOME") or Path(pyspark.__file__).parent)
+    settings = read_conf(conf() / "spark-local.conf") | log_store() | missing_jars(spark_home)
     for key, value in settings.items():
         builder = builder.config(key, value)
     # Python workers start as python3 from the PATH otherwise, which need not be this environment.
@@ -83,6 +82,15 @@ def _started_quietly(builder: SparkSession.Builder, log: int, name: str) -> Spar
     finally:
         os.dup2(terminal, 2)
         os.close(terminal)
+
+
+def log_store() -> dict[str, str]:
+    """The settings with which commits on a disk are made by hard links (conf/log_store): as Delta makes them there, two
+    drivers may both have written one version, and what one of them wrote is lost."""
+    return {
+        "spark.driver.extraClassPath": str(conf() / "log-store.jar"),
+        "spark.delta.logStore.file.impl": "lakescribe.LinkedLogStore",
+    }
 
 
 def missing_jars(spark_home: Path) -> dict[str, str]:

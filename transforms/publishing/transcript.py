@@ -58,10 +58,10 @@ def _latest(rows: Sequence[Row]) -> list[Row]:
 def _channel_segments(channel: int | None, chunks: Sequence[Row], config: SegmentsConfig) -> list[dict[str, Any]]:
     """Segments of one channel in order; `timed` are their words, with offsets into the segment's own text."""
     text, words = _joined(chunks)
-    ranges = split_segments(words, config)
-    starts = [0, *(words[first].char_start for first, _ in ranges[1:]), len(text)]
+    parts = split_segments(text, words, config)
+    ends = [*(part.char_start for part in parts[1:]), len(text)]
     segments = []
-    for (first, last), begin, end in zip(ranges, starts, starts[1:], strict=False):
+    for (first, last, begin), end in zip(parts, ends, strict=True):
         raw = text[begin:end]
         begin += len(raw) - len(raw.lstrip())
         inside = words[first:last]
@@ -156,7 +156,7 @@ def _recording(
     flags = {flag for row in closings for flag in row["closing"]["flags"] or ()} | {
         flag for chunk in chunks for flag in chunk["flags"] or ()
     }
-    if text and failures:
+    if text and any(failure["stage"] != "align" for failure in failures):
         flags.add("incomplete")
     if chunks and not text and not failures:
         flags.add("no_speech")

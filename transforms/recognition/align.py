@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from schemas.config import SAMPLE_RATE_HZ
 from transforms.engines import (
@@ -16,6 +16,8 @@ from transforms.engines import (
     languages_of,
     longest_s,
 )
+from transforms.errors import RecordingError
+from transforms.recognition.safely import ask_safely
 from transforms.text.tokens import WordTime, WordTimes
 from transforms.text.words import Span, confidences, settle_times, split_words, token_times
 
@@ -23,18 +25,26 @@ LoadedAligner = tuple[str, AlignerSpec | None, Aligner | None]
 """(name, spec, aligner); both None for the recognizer's own times."""
 
 
-def align_all(
-    aligners: Sequence[LoadedAligner], items: Sequence[tuple[Samples, Hypothesis]]
-) -> list[tuple[str | None, list[dict[str, Any]]]]:
-    """For each (samples, hypothesis), in order: the name of the aligner that timed it, and its words as
-    schemas.tables.WORD.
+class Timed(NamedTuple):
+    """The name of the aligner that timed a text, its words as schemas.tables.WORD, and what went wrong on the way."""
+
+    aligner: str | None
+    words: list[dict[str, Any]]
+    error: RecordingError | None
+
+
+def align_all(aligners: Sequence[LoadedAligner], items: Sequence[tuple[Samples, Hypothesis]]) -> list[Timed]:
+    """For each (samples, hypothesis), in order: its words, timed by the first aligner that can.
 
     Times are ms from the first sample, offsets count in the hypothesis' text. Where no aligner can, the name and the
     times are None. A word that the chosen aligner cannot time takes the recognizer's time, if 'recognizer' is
-    configured.
+    configured. An aligner that raises over a text is passed over for it, and the first such error told.
+
+    Raises EngineLost if an aligner cannot go on at all, RuntimeError if one breaks its contract.
     """
-    spans = [split_words(hypothesis.text, hypothesis.language, hypothesis.tokens) for _, hypothesis in items]
+    spans = [split_words(hypothesis.text, hypothesis.language) for _, hypothesis in items]
     found: list[tuple[str, WordTimes] | None] = [None] * len(items)
+    errors: dict[int, RecordingError] = {}
     for name, spec, aligner in aligners:
         open_items = [i for i, times in enumerate(found) if times is None and spans[i] and _takes(spec, *items[i])]
         times = (
@@ -43,11 +53,17 @@ def align_all(
             else _ask(name, aligner, items, spans, open_items)
         )
         for index, word_times in zip(open_items, times, strict=True):
-            if word_times is not None and any(time is not None for time in word_times):
+            if isinstance(word_times, RecordingError):
+                errors.setdefault(index, word_times)
+            elif word_times is not None and any(time is not None for time in word_times):
                 found[index] = (name, word_times)
     own_times_allowed = any(aligner is None for _, _, aligner in aligners)
     return [
-        (times[0] if times else None, _words(items[i], spans[i], times[1] if times else None, own_times_allowed))
+        Timed(
+            times[0] if times else None,
+            _words(items[i], spans[i], times[1] if times else None, own_times_allowed),
+            errors.get(i),
+        )
         for i, times in enumerate(found)
     ]
 
@@ -66,13 +82,21 @@ def _ask(
     items: Sequence[tuple[Samples, Hypothesis]],
     spans: Sequence[list[Span]],
     indexes: Sequence[int],
-) -> list[WordTimes | None]:
+) -> list[WordTimes | RecordingError | None]:
+    what = f"aligner '{name}'"
     requests = [AlignmentRequest(items[i][0], items[i][1].text, tuple(spans[i]), items[i][1].language) for i in indexes]
-    answers = aligner.align(requests)
-    check_counts(f"aligner '{name}'", len(requests), len(answers))
+
+    def failure(error: Exception) -> RecordingError:
+        reason = f"{what} failed on this text: {type(error).__name__}: {error}"
+        return RecordingError("align", type(error).__name__, f"{reason}; the text stands, please report it")
+
+    def audio_s(request: AlignmentRequest) -> float:
+        return len(request.samples) / SAMPLE_RATE_HZ
+
+    answers = ask_safely(what, aligner.align, requests, failure, audio_s)
     for request, answer in zip(requests, answers, strict=True):
-        if answer is not None:
-            check_counts(f"aligner '{name}', words of one text", len(request.words), len(answer))
+        if answer is not None and not isinstance(answer, RecordingError):
+            check_counts(f"{what}, words of one text", len(request.words), len(answer))
     return answers
 
 

@@ -13,6 +13,7 @@ from schemas.config import Config
 from transforms.audio.front import Chunk, Closing, Work
 from transforms.engines import AlignerSpec, EngineSpec, Hypothesis
 from transforms.errors import RecordingError
+from transforms.recognition.align import Timed
 
 WORK = pa.schema(
     [
@@ -56,10 +57,9 @@ def works_of(batches: Iterable[pa.RecordBatch]) -> Iterator[Work]:
             yield Work(**row)
 
 
-def chunk_row(
-    chunk: Chunk, hypothesis: Hypothesis, aligner: str | None, words: list[dict[str, Any]], spec: TaskSpec
-) -> dict[str, Any]:
-    """The row of a chunk that was read; `words` have times from the chunk's start."""
+def chunk_row(chunk: Chunk, hypothesis: Hypothesis, timed: Timed, spec: TaskSpec) -> dict[str, Any]:
+    """The row of a chunk that was read; the words of `timed` have times from the chunk's start."""
+    words = timed.words
     for word in words:
         for end in ("start_ms", "end_ms"):
             word[end] = None if word[end] is None else chunk.start_ms + word[end]
@@ -67,7 +67,7 @@ def chunk_row(
     known = [word["confidence"] for word in words if word["confidence"] is not None]
     if known and sum(known) / len(known) < spec.config.retry.low_confidence:
         flags.append("low_confidence")
-    if words and all(word["start_ms"] is None for word in words):
+    if timed.error or (words and all(word["start_ms"] is None for word in words)):
         flags.append("unaligned")
     return {
         **_key_row(chunk, spec),
@@ -79,8 +79,9 @@ def chunk_row(
         "mean_logprob": hypothesis.mean_logprob,
         "alternatives": [asdict(other) for other in hypothesis.alternatives] or None,
         "no_speech_probability": hypothesis.no_speech_probability,
-        "aligner": aligner,
+        "aligner": timed.aligner,
         "flags": flags,
+        "error": timed.error.row() if timed.error else None,
     }
 
 

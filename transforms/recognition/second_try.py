@@ -9,8 +9,9 @@ from difflib import SequenceMatcher
 
 from schemas.config import SAMPLE_RATE_HZ, RetryConfig
 from transforms.audio.vad import quietest_sample
-from transforms.engines import EngineLost, Hypothesis, Recognizer, Utterance, check_counts
-from transforms.errors import MachineError, RecordingError
+from transforms.engines import Hypothesis, Recognizer, Utterance
+from transforms.errors import RecordingError
+from transforms.recognition.safely import ask_safely
 from transforms.text.tokens import Token
 from transforms.text.words import separator
 
@@ -97,32 +98,19 @@ def recognize_safely(
 ) -> list[Hypothesis | RecordingError]:
     """As the recognizer's `recognize`, but out of memory halves the batch, and an utterance that raises gets its error
     as its result."""
-    try:
-        found = recognizer.recognize(utterances)
-    except MachineError:
-        raise
-    except MemoryError as error:
-        if len(utterances) == 1:
-            raise EngineLost(
-                f"out of memory with one utterance of {len(utterances[0].samples) / SAMPLE_RATE_HZ:.1f} s"
-            ) from error
+
+    def failure(error: Exception) -> RecordingError:
+        reason = f"{type(error).__name__}: {error}"
+        message = f"the recognizer failed: {reason}; listen to this stretch, then try --reprocess failed"
+        return RecordingError("recognize", type(error).__name__, message)
+
+    def out_of_memory() -> None:
         tries.out_of_memory += 1
-        half = len(utterances) // 2
-        return [
-            result
-            for part in (utterances[:half], utterances[half:])
-            for result in recognize_safely(recognizer, part, tries)
-        ]
-    except Exception as error:  # whose fault it is shows when each utterance goes alone
-        if len(utterances) == 1 and isinstance(error, RecordingError):
-            return [error]
-        if len(utterances) == 1:
-            reason = f"{type(error).__name__}: {error}"
-            message = f"the recognizer failed: {reason}; listen to this stretch, then try --reprocess failed"
-            return [RecordingError("recognize", type(error).__name__, message)]
-        return [result for utterance in utterances for result in recognize_safely(recognizer, [utterance], tries)]
-    check_counts("the recognizer", len(utterances), len(found))
-    return list(found)
+
+    def audio_s(utterance: Utterance) -> float:
+        return len(utterance.samples) / SAMPLE_RATE_HZ
+
+    return ask_safely("the recognizer", recognizer.recognize, utterances, failure, audio_s, out_of_memory)
 
 
 def find_doubts(hypothesis: Hypothesis, seconds: float) -> tuple[str, ...]:

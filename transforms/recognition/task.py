@@ -54,8 +54,8 @@ class _Task:
         self._languages = LanguageBook()
         self._open_chunks: Counter[tuple[str, int]] = Counter()
         self._closings: dict[tuple[str, int], Closing] = {}
-        self._unread: dict[tuple[str, int], RecordingError | None] = {}
-        """The first error of works of which no chunk was read so far, None once one was."""
+        self._undone: dict[tuple[str, int], RecordingError | None] = {}
+        """The first error of works of which no chunk was read and timed so far, None once one was."""
         self._rows: list[dict[str, Any]] = []
         self._tries = Tries()
 
@@ -126,14 +126,19 @@ class _Task:
         read = [(chunk, result) for chunk, result in done if isinstance(result, Hypothesis)]
         with self._clock("align"):
             timed = align_all(self._aligners, [(chunk.samples, hypothesis) for chunk, hypothesis in read])
-        for (chunk, hypothesis), (aligner, words) in zip(read, timed, strict=True):
-            self._rows.append(chunk_row(chunk, hypothesis, aligner, words, self.spec))
+        errors: list[tuple[Chunk, RecordingError | None]] = []
+        for (chunk, hypothesis), words in zip(read, timed, strict=True):
+            self._rows.append(chunk_row(chunk, hypothesis, words, self.spec))
+            errors.append((chunk, words.error))
         for chunk, result in done:
             if isinstance(result, RecordingError):
                 self._rows.append(failed_chunk_row(chunk, result, self.spec))
-                self._unread.setdefault(_key(chunk.work), result)
+                errors.append((chunk, result))
+        for chunk, error in errors:
+            if error is None:
+                self._undone[_key(chunk.work)] = None
             else:
-                self._unread[_key(chunk.work)] = None
+                self._undone.setdefault(_key(chunk.work), error)
             self._open_chunks[_key(chunk.work)] -= 1
         for work in {_key(chunk.work): chunk.work for chunk, _ in done}.values():
             self._emit_if_done(work)
@@ -149,8 +154,8 @@ class _Task:
         self.report.recordings += not closing.continues
         self.report.failed += closing.error is not None
         self.report.audio_ms += closing.audio_ms
-        unread = self._unread.pop(key, None)
-        ended = outcome(closing.error or unread)
+        undone = self._undone.pop(key, None)
+        ended = outcome(closing.error or undone)
         self.report.alike += ended
         in_process(self.spec.run_id, ended).check(self.spec.config.run.alike_failures)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import importlib.metadata
 import platform
 from typing import Any
@@ -11,6 +10,7 @@ from pyspark.sql import DataFrame
 
 from transforms.lake.sql import literal
 from transforms.recognition.report import TaskReport
+from transforms.run.registry import ending
 
 _PACKAGES = (
     "lakescribe",
@@ -40,10 +40,7 @@ def run_figures(
     assert totals is not None
     audio_s = (totals.audio_ms or 0) / 1000
     return {
-        "status": "ok" if error is None else "failed",
-        "error": None if error is None else f"{type(error).__name__}: {error}"[:4000],
-        "ended_at": datetime.datetime.now(datetime.UTC),
-        "wall_seconds": wall_s,
+        **ending(error, wall_s),
         "recordings": totals.n,
         "failed": totals.failed,
         "audio_hours": audio_s / 3600,

@@ -27,7 +27,7 @@ from transforms.run.units import Unit
 Reprocess = Literal["no", "changed", "failed", "all"]
 """What to do again although it was done: what another configuration made, what failed for good, or everything."""
 
-PIPELINE_VERSION = 2
+PIPELINE_VERSION = 3
 """Part of run_key: to be raised when a change of this code changes texts or times."""
 
 _BYTES_PER_S = {

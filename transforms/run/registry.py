@@ -10,7 +10,8 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +28,7 @@ from transforms.lake.sql import literal
 from transforms.lake.tables import Tables
 
 _RUN_ID = "%Y%m%dT%H%M%S.%fZ"
+_ERROR_CHARACTERS = 4000
 _SIGNS_A_CLAIM = 4
 """Signs of life in the time after which a run without one is dead."""
 
@@ -115,6 +117,18 @@ class Registry:
         columns = {name: _column(value) for name, value in values.items()}
         self._tables.assign(RUNS, f"run_id = {literal(self.run_id)} AND status = 'running'", columns)
 
+    @contextmanager
+    def running(self, config: str) -> Iterator[str]:
+        """Registers a run that recognizes nothing, gives its run_id, and writes its end, whatever is raised."""
+        run_id, started, error = self.register(config), time.monotonic(), None
+        try:
+            yield run_id
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            self.end(ending(error, time.monotonic() - started))
+
     def stop(self) -> None:
         """Ends the signs of life."""
         self._stop.set()
@@ -158,6 +172,16 @@ class Registry:
         if not self._tables.update(RUNS, mine, {"alive_at": f"TIMESTAMP {literal(now)}"}):
             self._lost.set()
         self._seen_at = time.monotonic()
+
+
+def ending(error: BaseException | None, wall_s: float) -> dict[str, Any]:
+    """The columns of runs that every run's end has."""
+    return {
+        "status": "ok" if error is None else "failed",
+        "error": None if error is None else f"{type(error).__name__}: {error}"[:_ERROR_CHARACTERS],
+        "ended_at": datetime.datetime.now(datetime.UTC),
+        "wall_seconds": wall_s,
+    }
 
 
 def next_run_id(now: datetime.datetime, last: str | None) -> str:

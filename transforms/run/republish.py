@@ -3,8 +3,6 @@ that only publishing knows, or of this code. What jobs/publish.py does, as a Pyt
 
 from __future__ import annotations
 
-import datetime
-import time
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -41,22 +39,8 @@ def republish(spark: SparkSession, config: Config, root: str) -> Republished:
     with Registry(tables, config.run.claim_minutes) as registry:
         takes = pa.concat_tables([_shown(tables), unfinished(tables, registry)])
         if takes.num_rows:
-            run_id = registry.register(show_config(config, redacted=True))
-            started, error = time.monotonic(), None
-            try:
+            with registry.running(show_config(config, redacted=True)) as run_id:
                 _publish(tables, registry, takes, config, run_id)
-            except BaseException as raised:
-                error = f"{type(raised).__name__}: {raised}"[:4000]
-                raise
-            finally:
-                registry.end(
-                    {
-                        "status": "ok" if error is None else "failed",
-                        "error": error,
-                        "ended_at": datetime.datetime.now(datetime.UTC),
-                        "wall_seconds": time.monotonic() - started,
-                    }
-                )
         return Republished(takes.num_rows, tables.read(CLAIMS).count())
 
 

@@ -25,7 +25,7 @@ from transforms.run.crashes import Crashes, isolate
 from transforms.run.manifest import Manifest
 from transforms.run.plan import Plan, work_of
 from transforms.run.sizes import Sizes
-from transforms.run.slots import map_in_slots, recognition_profile, slot_count
+from transforms.run.slots import in_pool, map_in_slots, recognition_profile, slot_count
 from transforms.run.units import Progress, Unit, balance, task_count
 
 _CLOSING = [
@@ -81,10 +81,12 @@ class Waves:
         """Raises LostClaims if another run has taken this one for dead."""
         replaces = self._plan.table["replaces"]
         new = {unit.audio_id: replaces[unit.row].as_py() for unit in units if not unit.claimed}
-        taken = self._claims.take(new) if new else Taken()
-        settled = self._settle(units, taken)
-        mine = [unit for unit in units if unit.claimed or unit.audio_id in taken.held.keys() - settled]
-        resumed = self._resumed([unit for unit in mine if taken.held.get(unit.audio_id)], taken.held)
+        # Not behind all tasks of another wave, as in the pool of recognition.
+        with in_pool(self._tables.spark, "publish"):
+            taken = self._claims.take(new) if new else Taken()
+            settled = self._settle(units, taken)
+            mine = [unit for unit in units if unit.claimed or unit.audio_id in taken.held.keys() - settled]
+            resumed = self._resumed([unit for unit in mine if taken.held.get(unit.audio_id)], taken.held)
         todo = [unit for unit in mine if unit.audio_id not in resumed]
         todo += [
             part
@@ -102,7 +104,9 @@ class Waves:
             lambda one: self._tables.append(CHUNKS, self._quarantined(one, spec), writer.ticket()),
             self._crashes,
         )
-        return Wave(index, taken, todo, self._closings(todo, index), resumed, settled)
+        with in_pool(self._tables.spark, "publish"):
+            closings = self._closings(todo, index)
+        return Wave(index, taken, todo, closings, resumed, settled)
 
     def _settle(self, units: Sequence[Unit], taken: Taken) -> set[str]:
         """Ends what dead runs had published; returns the audio_ids of which nothing else is asked for. The others are

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from schemas.config import ConfigError
 from schemas.tables import RECORDINGS, WORDS, Table
-from transforms.text.folding import fold, needle
+from transforms.text.folding import HYPHENS, fold, needle
 from transforms.text.scripts import UNSPACED
 from transforms.text.words import separator
 
@@ -73,15 +73,23 @@ class Hit(Place):
 
 
 def search(
-    tables: Readable, phrase: str, *, limit: int = 20, context: int = 8, language: str | None = None
+    tables: Readable,
+    phrase: str,
+    *,
+    limit: int = 20,
+    context: int = 8,
+    language: str | None = None,
+    inflected: bool = False,
 ) -> list[Hit]:
     """The first `limit` hits by recording (uri) and place in it, each with `context` words around it.
 
     Case, accents, width and punctuation do not count; words count whole, but in a script without blanks any stretch
-    does. A phrase may span segments and chunks, not channels. `language` is an ISO 639 code: only such recordings.
+    does, and a hyphen is a blank as well as nothing. With `inflected`, the last word may have an ending. A phrase may
+    span segments and chunks, not channels. `language` is an ISO 639 code: only such recordings.
+
     Raises ConfigError for a phrase without letter and digit, and for tables that hold no folded text.
     """
-    sought = needle(phrase)
+    sought = needle(phrase, inflected=inflected)
     if not sought:
         raise ConfigError("the phrase has neither letter nor digit, so there is nothing to search for")
     tables.require(*SEARCHED)
@@ -92,16 +100,23 @@ def search(
 
 def _recordings(tables: Readable, sought: str, limit: int, language: str | None) -> list[Row]:
     """As many recordings that hold the phrase as it takes for `limit` hits, by uri."""
-    phrase = tables.literal(sought)
+    readings = [
+        (f"replace(folded_text, '-', {tables.literal(hyphen)})", sought.replace("-", hyphen)) for hyphen in HYPHENS
+    ]
+    contained = " OR ".join(f"contains({line}, {tables.literal(phrase)})" for line, phrase in readings)
+    places = ", ".join(
+        f"(length({line}) - length(replace({line}, {tables.literal(phrase)}, ''))) / {len(phrase)}"
+        for line, phrase in readings
+    )
     chosen = "" if language is None else f"AND language = {tables.literal(language)}"
     # Places that overlap count once: rather one recording too many than a hit too few.
     rows = tables.ask(
         f"""
         SELECT audio_id, take_id, uri, language,
-          (length(folded_text) - length(replace(folded_text, {phrase}, ''))) / {len(sought)} AS places
+          greatest({places}) AS places
         FROM (
           SELECT * FROM {tables.identifier(RECORDINGS)}
-          WHERE (contains(folded_text, {phrase}) OR folded_text IS NULL AND status = 'ok') {chosen}
+          WHERE ({contained} OR folded_text IS NULL AND status = 'ok') {chosen}
           ORDER BY folded_text IS NOT NULL, coalesce(uri, audio_id), audio_id
           LIMIT {limit}
         )
@@ -148,8 +163,12 @@ def _hits(recording: Row, words: pa.Table, sought: str, context: int) -> list[Hi
 
 
 def find(spoken: Sequence[str], sought: str) -> Iterator[tuple[int, int]]:
-    """Of a channel's words the first and the one after the last of each place where the phrase is."""
-    line, starts, ends = located(spoken)
+    """Of a channel's words the first and the one after the last of each place where the phrase is, in order."""
+    yield from sorted({place for hyphen in HYPHENS for place in _find(spoken, sought.replace("-", hyphen), hyphen)})
+
+
+def _find(spoken: Sequence[str], sought: str, hyphen: str) -> Iterator[tuple[int, int]]:
+    line, starts, ends = located(spoken, hyphen)
     core = sought.strip()
     at = line.find(sought)
     while at >= 0:
@@ -158,11 +177,12 @@ def find(spoken: Sequence[str], sought: str) -> Iterator[tuple[int, int]]:
         at = line.find(sought, at + 1)
 
 
-def located(words: Iterable[str]) -> tuple[str, list[int], list[int]]:
-    """The line of folded_text that the words make, and where in it each starts and ends; a word that folds to nothing
-    lies where the one before it ends."""
+def located(words: Iterable[str], hyphen: str = "-") -> tuple[str, list[int], list[int]]:
+    """The line of folded_text that the words make, with `hyphen` for hyphens, and where in it each starts and ends; a
+    word that folds to nothing lies where the one before it ends."""
     pieces, starts, ends, at, unspaced = [" "], [], [], 1, True
     for piece, begins_unspaced, ends_unspaced in map(_folded, words):
+        piece = piece.replace("-", hyphen)
         if piece:
             if at > 1 and not (unspaced and begins_unspaced):
                 pieces.append(" ")

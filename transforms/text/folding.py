@@ -12,6 +12,9 @@ from transforms.text.scripts import UNSPACED
 
 _MEETING = re.compile(rf"(?<={UNSPACED})(?=[^ ])(?!{UNSPACED})|(?<=[^ ])(?<!{UNSPACED})(?={UNSPACED})")
 _BETWEEN = re.compile(rf"(?<={UNSPACED}) (?={UNSPACED})")
+_LOOSE_HYPHEN = re.compile(rf"(?<![^\W_])-|(?<={UNSPACED})-|-(?![^\W_])|-(?={UNSPACED})")
+_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:(?:,\d{3})+(?![\d,])|(?:\.\d{3})+(?![\d.]))")
+"""1,234.50 and 1.234,50, up to the decimals; 1.000 is a thousand, as most say who write it."""
 _LETTERS = {
     "ı": "i",
     "ø": "o",
@@ -38,6 +41,8 @@ class _Folded(dict[int, str]):
         char = chr(code)
         if unicodedata.combining(char) in _ACCENT_CLASSES or unicodedata.category(char) == "Cf" or _is_variant(char):
             folded = ""
+        elif char in "-\u2010":
+            folded = "-"
         elif unicodedata.category(char)[0] in "LNM":
             folded = _LETTERS.get(char, char)
         else:
@@ -57,11 +62,16 @@ _FOLDED = _Folded()
 def fold(text: str) -> str:
     """The words of `text`, one blank between them and none around: 'L’ÉTÉ, Straße!' is 'l ete strasse'.
 
+    A hyphen inside a word stays ('e-mail'): it stands for a blank and for nothing, see HYPHENS. Numbers lose the
+    marks of their thousands: '1,234.50' is '1234 50'.
+
     Between two characters of a script that writes no blanks there is none, whatever stood there ('你好。 世界' is
     '你好世界'); where such a script meets another there is one. Empty if there is neither letter nor digit.
     """
-    plain = unicodedata.normalize("NFKD", text).casefold().translate(_FOLDED)
-    spaced = " ".join(unicodedata.normalize("NFC", plain).split())
+    compatible = unicodedata.normalize("NFKD", text).casefold()
+    numbers = _THOUSANDS.sub(lambda number: re.sub("[,.]", "", number[0]), compatible)
+    plain = _LOOSE_HYPHEN.sub(" ", unicodedata.normalize("NFC", numbers.translate(_FOLDED)))
+    spaced = " ".join(plain.split())
     return _BETWEEN.sub("", _MEETING.sub(" ", spaced))
 
 
@@ -79,9 +89,13 @@ def folded_text(words: Iterable[Mapping[str, Any]]) -> str | None:
     return "\n".join(f" {line} " for line in lines) if any(lines) else None
 
 
-def needle(phrase: str) -> str:
-    """What to look for in folded_text: whole words, but any stretch of a script without blanks. Empty if `phrase` has
-    neither letter nor digit."""
+HYPHENS = (" ", "")
+"""What a hyphen of folded text may be read as: 'e-mail' is 'e mail', and it is 'email'."""
+
+
+def needle(phrase: str, *, inflected: bool = False) -> str:
+    """What to look for in folded_text, read with each of HYPHENS on both sides: whole words, but any stretch of a
+    script without blanks; with `inflected`, the last word may go on. Empty if `phrase` has neither letter nor digit."""
     folded = fold(phrase)
     first, last = ("" if re.match(UNSPACED, char) else " " for char in (folded[:1], folded[-1:]))
-    return f"{first}{folded}{last}" if folded else ""
+    return f"{first}{folded}{'' if inflected else last}" if folded else ""

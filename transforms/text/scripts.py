@@ -5,7 +5,7 @@ from __future__ import annotations
 CHARACTER_LANGUAGES = frozenset({"zh", "yue"})
 """A word is one character."""
 UNSPACED_LANGUAGES = frozenset({"ja", "th", "lo", "my", "km", "bo"})
-"""Written without spaces, but a character is no word: the recognizer's own tokens are the words."""
+"""Written without spaces, but a character is no word: dictionaries know the words."""
 COUNTED_IN_CHARACTERS = (CHARACTER_LANGUAGES | UNSPACED_LANGUAGES) - {"bo"}
 """Whose errors are counted in characters: those that the Whisper paper (appendix C) counts so, and Cantonese and Khmer,
 which are written so, too. Tibetan divides its syllables with a mark."""

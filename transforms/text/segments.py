@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
+from typing import NamedTuple
 
 from schemas.config import SegmentsConfig
+from transforms.text.marks import opened_at
+from transforms.text.scripts import UNSPACED_LANGUAGES
+from transforms.text.sentences import ends_clause, sentence_starts
 
-_SENTENCE_ENDS = ".?!…。？！｡।؟"
-_CLAUSE_ENDS = ",;:—–、，；：،"
-_CLOSING_MARKS = "\"'”’»)]}」』）】"
-_ABBREVIATIONS = frozenset(
-    "mr. mrs. ms. dr. prof. st. vs. etc. e.g. i.e. no. inc. ltd. co. jr. sr. gen. sen. rep. approx. dept. "
-    "z.b. bzw. nr. usw. hr. fr.".split()
-)
 _CLAUSE_WEIGHT = 3.0
 _PAUSE_WEIGHT_MS = 300
 _MAX_PAUSE_WEIGHT = 2.0
@@ -46,8 +44,16 @@ class TimedWord:
         return self.room_ms[1] if self.end_ms is None else self.end_ms
 
 
-def split_segments(words: Sequence[TimedWord], config: SegmentsConfig) -> list[tuple[int, int]]:
-    """Index ranges [first, last) that cover `words` in order, one a segment.
+class Segment(NamedTuple):
+    """Words [first, last) of a channel, and where in its text the segment begins: with the marks that open it."""
+
+    first: int
+    last: int
+    char_start: int
+
+
+def split_segments(text: str, words: Sequence[TimedWord], config: SegmentsConfig) -> list[Segment]:
+    """Segments that cover the `words` of `text` in order.
 
     A segment ends with a sentence, at a change of language, and at a pause over `max_pause_ms`. One that is over
     `max_chars` or `max_ms` is divided where punctuation, pause and balance of the halves speak for it most; a single
@@ -55,7 +61,12 @@ def split_segments(words: Sequence[TimedWord], config: SegmentsConfig) -> list[t
     """
     if not words:
         return []
-    ends = [index + 1 for index, (word, following) in enumerate(pairwise(words)) if _must_end(word, following, config)]
+    sentences = _sentences(text, words)
+    ends = [
+        index + 1
+        for index, (word, following) in enumerate(pairwise(words))
+        if index + 1 in sentences or _must_end(word, following, config)
+    ]
     edges = [0, *ends, len(words)]
     ranges: list[tuple[int, int]] = []
     open_ranges = [(first, last) for first, last in pairwise(edges)][::-1]
@@ -64,9 +75,28 @@ def split_segments(words: Sequence[TimedWord], config: SegmentsConfig) -> list[t
         if last - first == 1 or _fits(words[first], words[last - 1], config):
             ranges.append((first, last))
         else:
-            cut = _best_cut(words, first, last)
+            cut = _best_cut(text, words, first, last)
             open_ranges += [(cut, last), (first, cut)]
-    return ranges
+    return [Segment(first, last, sentences.get(first) or _begin(text, words, first)) for first, last in ranges]
+
+
+def _begin(text: str, words: Sequence[TimedWord], first: int) -> int:
+    return max(opened_at(text, words[first].char_start), words[first - 1].char_end) if first else 0
+
+
+def _sentences(text: str, words: Sequence[TimedWord]) -> dict[int, int]:
+    """The index of each word but the first with which a sentence begins, and where in `text` that does, marks and
+    dashes before the word included."""
+    starts = [word.char_start for word in words]
+    found: dict[int, int] = {}
+    for language, group in groupby(words, key=lambda word: word.language):
+        run = list(group)
+        begin = run[0].char_start
+        for at in sentence_starts(text[begin : run[-1].char_end], language):
+            index = bisect_left(starts, begin + at)
+            if index < len(words) and not any(map(str.isalnum, text[begin + at : starts[index]])):
+                found[index] = max(begin + at, words[index - 1].char_end)
+    return found
 
 
 def mean_confidence(words: Sequence[TimedWord]) -> float | None:
@@ -81,42 +111,28 @@ def mean_confidence(words: Sequence[TimedWord]) -> float | None:
 
 
 def _must_end(word: TimedWord, following: TimedWord, config: SegmentsConfig) -> bool:
-    if word.language != following.language:
-        return True
-    if following.begins_ms - word.ends_ms > config.max_pause_ms:
-        return True
-    return ends_sentence(word.word, following.word)
-
-
-def ends_sentence(word: str, following: str) -> bool:
-    """Whether the marks at the end of `word` end a sentence there, by what they are and by the word after."""
-    bare = word.rstrip(_CLOSING_MARKS)
-    if not bare or bare[-1] not in _SENTENCE_ENDS:
-        return False
-    if bare[-1] != ".":
-        return True
-    initial = len(bare) == 2 and bare[0].isupper()
-    return bare.lower() not in _ABBREVIATIONS and not initial and not following[0].islower()
-
-
-def ends_clause(word: str) -> bool:
-    """Whether a sentence or a part of one ends with `word`, as its marks have it."""
-    return word.rstrip(_CLOSING_MARKS)[-1:] in tuple(_CLAUSE_ENDS + _SENTENCE_ENDS)
+    return word.language != following.language or following.begins_ms - word.ends_ms > config.max_pause_ms
 
 
 def _fits(first: TimedWord, last: TimedWord, config: SegmentsConfig) -> bool:
     return last.char_end - first.char_start <= config.max_chars and last.ends_ms - first.begins_ms <= config.max_ms
 
 
-def _best_cut(words: Sequence[TimedWord], first: int, last: int) -> int:
+def _best_cut(text: str, words: Sequence[TimedWord], first: int, last: int) -> int:
     """The index at which to divide words [first, last), at least two of them."""
     begin, end = words[first].char_start, words[last - 1].char_end
 
     def score(cut: int) -> float:
         before, after = words[cut - 1], words[cut]
-        clause = _CLAUSE_WEIGHT if ends_clause(before.word) else 0.0
+        clause = _CLAUSE_WEIGHT if _ends_clause(text, before, after) else 0.0
         pause = min(_MAX_PAUSE_WEIGHT, max(0, after.begins_ms - before.ends_ms) / _PAUSE_WEIGHT_MS)
         imbalance = abs((before.char_end - begin) - (end - after.char_start)) / (end - begin)
         return clause + pause - 4 * imbalance
 
     return max(range(first + 1, last), key=score)
+
+
+def _ends_clause(text: str, before: TimedWord, after: TimedWord) -> bool:
+    """By the marks up to the next word; where words have no blanks between them, a blank is such a mark."""
+    said = text[before.char_start : opened_at(text, after.char_start)]
+    return ends_clause(said) or (before.language in UNSPACED_LANGUAGES and said[-1:].isspace())

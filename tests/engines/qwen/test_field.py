@@ -156,7 +156,7 @@ def test_7_aligned_words_keep_their_characters(aligner: Any, sentences: list[Cli
     language = "zh" if "你" in text else "de" if "Der" in text else "en"
     samples = long_samples(sentences, 5)
     hypothesis = Hypothesis(text, language, 1.0, (), 0, None)
-    ((name, words),) = align_all([("qwen", QwenAlignerSpec(), aligner)], [(samples, hypothesis)])
+    ((name, words, _),) = align_all([("qwen", QwenAlignerSpec(), aligner)], [(samples, hypothesis)])
     if language == "zh":  # the tiny aligner says that it does not speak it
         assert name is None
         return
