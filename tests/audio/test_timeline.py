@@ -17,6 +17,8 @@ from tests.kit.works import decoded, heard, work
 from transforms.audio.timeline import TimeLine
 
 _CLICKS_MS = [500, 1200, 2345, 3000, 4400]
+_WRAPS_MS = 2**33 // 90
+"""The clock of a transport stream begins anew then."""
 
 
 def film(
@@ -64,7 +66,7 @@ _CONTAINERS = [
 
 
 @pytest.mark.parametrize(("container", "codec", "rate_hz"), [case for case in _CONTAINERS if case[0] != "webm"])
-@pytest.mark.parametrize("start_ms", [0, 7_200_000])
+@pytest.mark.parametrize("start_ms", [0, 7_200_000, _WRAPS_MS - 3_400])
 def test_sound_that_begins_after_the_picture_is_silent_before(
     container: str, codec: str, rate_hz: int, start_ms: int
 ) -> None:
@@ -89,10 +91,10 @@ def test_a_gap_in_the_time_stamps_is_silence(container: str, codec: str, rate_hz
     assert click_times_ms(whole[0]) == pytest.approx([1000], abs=60)
 
 
-def _restamped(content: bytes, container: str, clock: Callable[[int], int | None]) -> bytes:
+def _restamped(content: bytes, container: str, clock: Callable[[int], int | None], **options: str) -> bytes:
     """With time stamps by `clock`, of ms; packets of which it says None are left out."""
     target = io.BytesIO()
-    with av.open(io.BytesIO(content)) as source, av.open(target, "w", format=container) as file:
+    with av.open(io.BytesIO(content)) as source, av.open(target, "w", format=container, options=options) as file:
         stream = file.add_stream_from_template(source.streams.audio[0])
         for packet in source.demux():
             ms = None if packet.pts is None else clock(round(packet.pts * packet.time_base * 1000))
@@ -147,6 +149,23 @@ def test_transport_streams_that_were_joined_lose_nothing_and_wait_for_nothing() 
     samples, _ = decoded(one + one)
     assert samples.shape[1] == pytest.approx(160_000, abs=8_000)
     assert len(click_times_ms(samples[0])) == 2 * len(_CLICKS_MS)
+    early, late = (
+        film(clicks(48_000, _CLICKS_MS, 5000), 48_000, "mpegts", "aac", start_ms=ms) for ms in (0, 7_200_000)
+    )
+    for joined in (early + late, late + early):
+        samples, _ = decoded(joined)
+        assert samples.shape[1] == pytest.approx(160_000, abs=8_000)
+        assert len(click_times_ms(samples[0])) == 2 * len(_CLICKS_MS)
+
+
+def test_a_gap_in_an_ogg_file_is_silence() -> None:
+    content = _restamped(
+        muxed(clicks(48_000, _CLICKS_MS, 5000), 48_000, "webm", "libopus"), "ogg", _shifted(5000), page_duration="20000"
+    )
+    samples, report = decoded(content)
+    assert click_times_ms(samples[0]) == pytest.approx([500, 1200, 2345, 8000, 9400], abs=60)
+    assert report.damage is None
+    assert np.array_equal(decoded(content, start_ms=6_000)[0], samples[:, 96_000:])
 
 
 def test_ordinary_files_get_no_silence() -> None:

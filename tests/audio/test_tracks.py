@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.kit.sounds import tone, written
+from tests.kit.sounds import muxed, tone, written
 from tests.kit.works import decoded, heard, work
 from transforms.audio.tracks import same_language
 from transforms.errors import RecordingError
@@ -98,3 +99,49 @@ def test_lists_never_open_another_file(tmp_path: Path) -> None:
             for source in (path, text.encode()):
                 with pytest.raises(RecordingError, match="not a readable audio or video file"):
                     decoded(source)
+
+
+def test_a_movie_that_points_to_another_file_is_read_without_it(tmp_path: Path) -> None:
+    """QuickTime's data references: sound that lies elsewhere."""
+    secret = tmp_path / "secret.wav"
+    secret.write_bytes(written(tone(16_000, 2, 300), 16_000))
+    content = muxed(tone(16_000, 2, 500), 16_000, "mov", "pcm_s16le")
+    at = content.index(b"dref") + 12
+    own = content[at : at + int.from_bytes(content[at : at + 4], "big")]
+    for target in (secret.name, str(secret)):
+        other = struct.pack(">I4sI", 13 + len(target), b"url ", 0) + target.encode() + b"\0"
+        movie = bytearray(content.replace(own, other))
+        for name in (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"):
+            size = content.index(name) - 4
+            movie[size : size + 4] = struct.pack(
+                ">I", int.from_bytes(content[size : size + 4], "big") + len(other) - len(own)
+            )
+        path = tmp_path / "film.mov"
+        path.write_bytes(movie)
+        for source in (path, bytes(movie)):
+            try:
+                samples, _ = decoded(source)
+            except RecordingError:
+                continue
+            assert np.argmax(np.abs(np.fft.rfft(samples[0, :16_000]))) == 500
+
+
+def test_a_name_with_a_colon_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("concat:a.mp3")
+    path.write_bytes(written(tone(16_000, 2), 16_000, "MP3"))
+    assert decoded(path)[0].shape[1] == pytest.approx(32_000, abs=2_000)
+
+
+@pytest.mark.parametrize(("language", "track"), [(None, 1), ("en", 1), ("de", 0)])
+def test_the_film_with_a_commentary(data: Path, language: str | None, track: int) -> None:
+    source = None if language is None else "given"
+    _, closing = heard(work(data / "odd_inputs" / "twotracks.mkv", language=language, language_source=source))
+    assert (closing.audio_track, closing.flags) == (track, [])
+
+
+def test_the_list_that_is_called_a_recording(data: Path) -> None:
+    for recording in (data / "odd_inputs" / "ffconcat.mp3", (data / "odd_inputs" / "ffconcat.mp3").read_bytes()):
+        _, closing = heard(work(recording))
+        assert closing.error is not None
+        assert (closing.error.stage, closing.error.kind) == ("decode", "corrupt")

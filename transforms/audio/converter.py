@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transforms.audio.mixing import mix_weights
 from transforms.audio.timeline import TimeLine
 
 _SILENCE_S = 10
@@ -20,9 +21,9 @@ class Converter:
     A frame comes out when the next one is known (see TimeLine.place).
     """
 
-    def __init__(self, stream: Any, line: TimeLine, stamped: bool = True) -> None:
+    def __init__(self, layout: Any, rate_hz: int, line: TimeLine, stamped: bool = True) -> None:
         """`stamped`: time stamps are the file's, and hold whatever the rate of a frame."""
-        self._layout, self._rate = stream.layout, stream.rate
+        self._layout, self._rate = layout, rate_hz
         self.line, self._stamped = line, stamped
         self._kind: tuple[str, str, int] | None = None
         self._resampler: Any = None
@@ -52,7 +53,7 @@ class Converter:
             import av
 
             parts += self._turned(None)
-            self._resampler = av.AudioResampler(format="fltp", layout=self._layout, rate=self._rate)
+            self._resampler = av.AudioResampler(format="fltp", rate=self._rate)
             self._kind = kind
         while silence > 0:
             piece = min(silence, _SILENCE_S * self._rate)
@@ -67,4 +68,11 @@ class Converter:
         converted = self._resampler.resample(frame)
         if frame is None:
             self._resampler = self._kind = None
-        return [part.to_ndarray().T for part in converted]
+        return [self._spread(part.to_ndarray().T, part.layout.name) for part in converted]
+
+    def _spread(self, samples: NDArray[np.float32], layout: str) -> NDArray[np.float32]:
+        """With as many channels as the first frame had: by FFmpeg's own way, voices would get louder or softer."""
+        channels = self._layout.nb_channels
+        if samples.shape[1] == channels:
+            return samples
+        return np.repeat(samples @ mix_weights(samples.shape[1], layout)[:, None], channels, axis=1)

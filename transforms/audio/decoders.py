@@ -7,12 +7,12 @@ MP3 and Ogg are FFmpeg's too: libsndfile stops without a word where one recordin
 from __future__ import annotations
 
 import contextlib
-import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 
 from transforms.audio.converter import Converter
 from transforms.audio.entry import Entry, entry
-from transforms.audio.formats import OPTIONS, has_stamps, states_length
+from transforms.audio.formats import OPTIONS, has_stamps, lacks_index, states_length
+from transforms.audio.ogg import unlike_links
 from transforms.audio.riff import UNKNOWN_BYTES, mended
+from transforms.audio.splicing import Spliced, opened
 from transforms.audio.timeline import TimeLine
 from transforms.audio.tracks import check_track, chosen_track, others_begin_s
 from transforms.errors import RecordingError
@@ -79,8 +81,8 @@ def opened_audio(
     whole = mended(source)
     file = _sound_file(source if whole is None else whole.file)
     if file is None:
-        with _opened_by_ffmpeg(source, name, report, block_s, start_s, language, audio_track) as opened:
-            yield opened
+        with _opened_by_ffmpeg(source, name, report, block_s, start_s, language, audio_track) as decoded:
+            yield decoded
         return
     with file, contextlib.closing(whole.file) if whole is not None else contextlib.nullcontext():
         check_track(name, 1, audio_track or 0)
@@ -92,8 +94,8 @@ def opened_audio(
                 file.seek(start_s * file.samplerate)
             except soundfile.LibsndfileError:  # damaged before that point: read from the start, as far as it goes
                 _rewind(source)
-                with opened_audio(source, name, report, block_s, 0, language, audio_track) as opened:
-                    yield opened
+                with opened_audio(source, name, report, block_s, 0, language, audio_track) as whole_file:
+                    yield whole_file
                 return
             skipped_s = start_s
         own_ms = _claimed_frames(file) * 1000 // file.samplerate or None
@@ -124,8 +126,7 @@ def _layout(source: Source) -> str | None:
     import av
 
     try:
-        opened = io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else str(source)
-        with av.open(opened, container_options=OPTIONS, metadata_errors="ignore") as container:
+        with opened(source) as file, _container(file) as container:
             return str(container.streams.audio[0].layout.name)
     except (av.FFmpegError, OSError, ValueError, IndexError):
         return None
@@ -195,14 +196,22 @@ def _opened_by_ffmpeg(
 ) -> Iterator[Opened]:
     import av
 
+    links = unlike_links(source)
+    if links:  # its samples can be counted from the start only
+        start_s = 0
+    first_link = Spliced(opened(source), links[:1]) if links else None
     try:
-        file = source if isinstance(source, io.BytesIO) else str(source)
-        container: Any = av.open(file, container_options=OPTIONS, metadata_errors="ignore")
+        container = _container(first_link or source)
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         message = f"{name} is not a readable audio or video file ({reason}); {_MEND}"
+        if lacks_index(source):
+            message = (
+                f"{name} lacks the index (moov) that says where its sound lies: it was cut off, or its recorder "
+                "stopped before it wrote one; fetch it again, or let a repair tool (untrunc) rebuild it"
+            )
         raise RecordingError("decode", "corrupt", message) from error
-    with container:
+    with container, first_link or contextlib.nullcontext():
         report.audio_track, stream = chosen_track(container, name, language, audio_track)
         if stream.codec_context is None or not stream.rate:
             raise RecordingError(
@@ -221,14 +230,14 @@ def _opened_by_ffmpeg(
         except (av.FFmpegError, ValueError, IndexError):  # damaged before that point, which reading on notes
             begin = None
         if begin is not None:
-            blocks = _ffmpeg_blocks(
-                begin, Converter(stream, begin.line, has_stamps(container)), round(block_s * rate_hz), report
-            )
+            first = begin, Converter(stream.layout, rate_hz, begin.line, has_stamps(container))
+            later = _later_links(source, name, links[1:], stream.layout, rate_hz, report, language)
+            blocks = _ffmpeg_blocks(chain([first], later), round(block_s * rate_hz), report)
             yield Opened(rate_hz, channels, claimed_ms, start_s, stream.layout.name, blocks)
             return
     _rewind(source)
-    with _opened_by_ffmpeg(source, name, report, block_s, 0, language, audio_track) as opened:
-        yield opened
+    with _opened_by_ffmpeg(source, name, report, block_s, 0, language, audio_track) as decoded:
+        yield decoded
 
 
 def _claimed_ms(container: Any, stream: Any, others_s: Fraction | None) -> int | None:
@@ -241,7 +250,46 @@ def _claimed_ms(container: Any, stream: Any, others_s: Fraction | None) -> int |
     return round(seconds * 1000) if seconds > 0 else None
 
 
+def _container(source: Source | BinaryIO | Spliced) -> Any:
+    """Raises what PyAV does."""
+    import av
+
+    # Whole, since FFmpeg takes what comes before a colon in a relative path for a protocol.
+    file = str(source.absolute()) if isinstance(source, Path) else source
+    return av.open(file, container_options=OPTIONS, metadata_errors="ignore")
+
+
+def _later_links(
+    source: Source,
+    name: str,
+    links: list[range],
+    layout: Any,
+    rate_hz: int,
+    report: DecodeReport,
+    language: str | None,
+) -> Iterator[tuple[Entry, Converter]]:
+    """Each of the recordings that follow the first one in its file, turned to that one's `layout` and rate."""
+    import av
+
+    for link in links:
+        try:
+            with opened(source) as file, _container(Spliced(file, [link])) as container:
+                _, stream = chosen_track(container, name, language, None)
+                line = TimeLine(rate_hz, stream.time_base)
+                yield Entry([], 0, container.demux(stream), line), Converter(layout, rate_hz, line)
+        except (av.FFmpegError, OSError, ValueError, IndexError, RecordingError) as error:
+            report.damage = report.damage or str(error)
+
+
 def _ffmpeg_blocks(
+    links: Iterator[tuple[Entry, Converter]], block_samples: int, report: DecodeReport
+) -> Iterator[NDArray[np.float32]]:
+    """The blocks of one recording after the other."""
+    for begin, convert in links:
+        yield from _link_blocks(begin, convert, block_samples, report)
+
+
+def _link_blocks(
     begin: Entry, convert: Converter, block_samples: int, report: DecodeReport
 ) -> Iterator[NDArray[np.float32]]:
     """`block_samples` at a time; a packet that cannot be decoded is noted, and silence of its length stands in."""

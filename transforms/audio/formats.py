@@ -3,9 +3,9 @@ numbered images) are not among them, whatever a file is called."""
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
+from transforms.audio.splicing import opened
 from transforms.stores.fetch import Source
 
 _STATING = (
@@ -47,7 +47,7 @@ def states_length(container: Any, stream: Any, source: Source) -> bool:
 
 def _head(source: Source) -> bytes:
     """The first bytes after an ID3 tag."""
-    with io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else source.open("rb") as file:
+    with opened(source) as file:
         head = file.read(10)
         if head[:3] == b"ID3" and len(head) == 10:
             size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
@@ -55,3 +55,17 @@ def _head(source: Source) -> bytes:
         else:
             file.seek(0)
         return file.read(_HEAD_BYTES)
+
+
+def lacks_index(source: Source) -> bool:
+    """True for an MP4 or MOV that holds samples, but neither a 'moov' box nor fragments that say where each lies."""
+    names: set[bytes] = set()
+    with opened(source) as file:
+        at, size = 0, file.seek(0, 2)
+        while at + 8 <= size:
+            file.seek(at)
+            head = file.read(16)
+            length = int.from_bytes(head[8:16] if head[:4] == b"\0\0\0\1" else head[:4], "big")
+            names.add(head[4:8])
+            at += length if length >= 8 else size
+    return b"mdat" in names and names.isdisjoint({b"moov", b"moof"})
