@@ -98,7 +98,7 @@ def test_a_packet_that_cannot_be_decoded_is_skipped_and_noted() -> None:
 
 def test_a_broken_m4a_with_its_index_behind_is_a_clean_error() -> None:
     content = muxed(noise(5, 44_100), 44_100, "mp4", "aac")
-    with pytest.raises(RecordingError, match="lacks the index.* fetch it again") as failed:
+    with pytest.raises(RecordingError, match=r"lacks the index.* fetch it again") as failed:
         decoded(content[: len(content) * 6 // 10])
     assert failed.value.kind == "corrupt"
 

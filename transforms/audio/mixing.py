@@ -1,7 +1,8 @@
 """All of a recording's channels → one, as FFmpeg mixes them; the loudest, where they cancel. Or each by itself, where a
 copy of another one is silence.
 
-What is done is decided by whole seconds of the file, so that it does not depend on blocks, nor on where reading began.
+What is done is decided by stretches of the file, a whole number of them to the second, so that it does not depend on
+blocks, nor on where reading began.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ _LOUDEST = 0.5
 _COPY = 0.01
 """A channel is a copy of another if this share of its power, or less, is its own."""
 _COPY_GAIN = (0.5, 2.0)
+_MIX_STRETCHES_PER_S = (5, 4, 3, 2, 1)
+"""The first that divides the rate: a mix that cancels for less than a fifth of a second costs no word. Copies are told
+by whole seconds, so that no sentence falls to pieces."""
 _LOOKS_PER_S = 6_000
 _STEPS = (15, 7, 5, 3, 1)
 """Every so many samples one is looked at: odd, since round tones would meet an even step always at the same points."""
@@ -54,58 +58,59 @@ class Mixer:
     """(samples, channels) float32 in, (samples, 1) out, or with `split` (samples, channels)."""
 
     def __init__(self, rate_hz: int, channels: int, layout: str | None, *, split: bool) -> None:
-        self._rate_hz, self._split = rate_hz, split
+        self._split = split
         self._weights = mix_weights(channels, layout)
+        self._stretch = rate_hz if split else rate_hz // next(n for n in _MIX_STRETCHES_PER_S if rate_hz % n == 0)
         self._step = next(
-            step for step in _STEPS if (rate_hz % step == 0 and rate_hz // step >= _LOOKS_PER_S) or step == 1
+            step for step in _STEPS if (self._stretch % step == 0 and rate_hz // step >= _LOOKS_PER_S) or step == 1
         )
         self._rest = np.zeros((0, channels), dtype=np.float32)
         self.cancelled = False
-        """True once the mix of an audible second had cancelled."""
+        """True once the mix of an audible stretch had cancelled."""
 
     def push(self, block: Samples) -> Samples:
-        """What is whole seconds of it, together with what was left over."""
+        """What is whole stretches of it, together with what was left over."""
         if block.shape[1] == 1:
             return block
-        head = min(len(block), self._rate_hz - len(self._rest))
+        head = min(len(block), self._stretch - len(self._rest))
         first = np.concatenate([self._rest, block[:head]])
-        if len(first) < self._rate_hz:
+        if len(first) < self._stretch:
             self._rest = first
             return self._made(first[:0], 1)
-        whole = head + (len(block) - head) // self._rate_hz * self._rate_hz
+        whole = head + (len(block) - head) // self._stretch * self._stretch
         self._rest = block[whole:].copy()
         # Not joined before: blocks of different decoders lie differently in memory, and are quickest as they are.
-        return np.concatenate([self._made(part, self._rate_hz) for part in (first, block[head:whole])])
+        return np.concatenate([self._made(part, self._stretch) for part in (first, block[head:whole])])
 
     def finish(self) -> Samples:
         rest, self._rest = self._rest, self._rest[:0]
         return self._made(rest, len(rest))
 
-    def _made(self, block: Samples, second: int) -> Samples:
+    def _made(self, block: Samples, stretch: int) -> Samples:
         if not len(block):
             return block if self._split else block[:, :1]
-        return self._apart(block, second) if self._split else self._mixed(block, second)
+        return self._apart(block, stretch) if self._split else self._mixed(block, stretch)
 
-    def _looks(self, samples: Samples, second: int) -> Samples:
-        """Shape (channels, seconds, samples of each)."""
-        step = self._step if second == self._rate_hz else 1
-        return np.ascontiguousarray(samples[::step].T).reshape(samples.shape[1], -1, second // step)
+    def _looks(self, samples: Samples, stretch: int) -> Samples:
+        """Shape (channels, stretches, samples of each)."""
+        step = self._step if stretch == self._stretch else 1
+        return np.ascontiguousarray(samples[::step].T).reshape(samples.shape[1], -1, stretch // step)
 
-    def _mixed(self, block: Samples, second: int) -> Samples:
+    def _mixed(self, block: Samples, stretch: int) -> Samples:
         mixed: Samples = np.einsum("ij,j->i", block, self._weights)[:, None]  # BLAS would wake all cores
-        powers, mix_powers = _powers(self._looks(block, second)), _powers(self._looks(mixed, second))[0]
+        powers, mix_powers = _powers(self._looks(block, stretch)), _powers(self._looks(mixed, stretch))[0]
         apart = self._weights**2 @ powers
         cancelled = (mix_powers < _CANCELLED * apart) & (powers.max(axis=0) > _AUDIBLE_POWER)
         for index in np.flatnonzero(cancelled):
             self.cancelled = True
             heard = np.where(self._weights > 0, powers[:, index], 0)
             loudest = int(np.argmax(heard >= _LOUDEST * heard.max()))
-            stretch = slice(index * second, (index + 1) * second)
-            mixed[stretch, 0] = block[stretch, loudest]
+            there = slice(index * stretch, (index + 1) * stretch)
+            mixed[there, 0] = block[there, loudest]
         return mixed
 
-    def _apart(self, block: Samples, second: int) -> Samples:
-        looks = self._looks(block, second)
+    def _apart(self, block: Samples, stretch: int) -> Samples:
+        looks = self._looks(block, stretch)
         powers = _powers(looks)
         apart = block
         for copy in range(1, len(looks)):
@@ -113,18 +118,18 @@ class Mixer:
                 shared = np.einsum("ni,ni->n", looks[copy], looks[other]) / looks.shape[2]
                 for index in np.flatnonzero(_copied(powers[copy], powers[other], shared)):
                     apart = block.copy() if apart is block else apart
-                    apart[index * second : (index + 1) * second, copy] = 0
+                    apart[index * stretch : (index + 1) * stretch, copy] = 0
         return apart
 
 
 def _powers(looks: Samples) -> Samples:
-    """Shape (channels, seconds)."""
+    """Shape (channels, stretches)."""
     powers: Samples = np.einsum("cni,cni->cn", looks, looks) / looks.shape[2]
     return powers
 
 
 def _copied(power: Samples, other_power: Samples, shared: Samples) -> NDArray[np.bool_]:
-    """For each second, True where the channel of `power` holds nothing but the other, about as loud, be it inverted;
+    """For each stretch, True where the channel of `power` holds nothing but the other, about as loud, be it inverted;
     `shared` is the mean of their product."""
     low, high = _COPY_GAIN
     there = np.minimum(power, other_power) > 0
