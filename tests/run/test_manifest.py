@@ -46,6 +46,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a doubled uri": ({"uri": ["a", "b", "a"]}, r"column audio_id is not unique: \w{32} in 2 rows \(a, a\)"),
     "unknown channels": ({"uri": ["a"], "channels": ["left"]}, r"column channels must be 'mix' or 'split'; .*'left'"),
     "a negative start": ({"uri": ["a"], "start_ms": [-5]}, r"column start_ms is negative; .*-5"),
+    "a negative track": ({"uri": ["a"], "audio_track": [-1]}, r"column audio_track is negative; .*-1"),
     "an end before the start": (
         {"uri": ["a"], "start_ms": [9], "end_ms": [9]},
         r"column end_ms is not after start_ms; .*'end_ms': 9",
