@@ -45,6 +45,9 @@ class EngineConfig(Section):
 class FetchConfig(Section):
     connect_timeout_s: float = field(10.0, "seconds to wait for a remote server to answer", gt=0)
     read_timeout_s: float = field(30.0, "seconds without a byte after which a download is given up", gt=0)
+    min_bytes_per_s: float = field(
+        4_000.0, "a download that is slower than this, read_timeout_s after it began, is given up; 0 for any", ge=0
+    )
     attempts: int = field(
         3, "tries for an error that may pass (network, throttling), before it becomes a failure row", ge=1
     )
@@ -61,6 +64,9 @@ class FetchConfig(Section):
 class AudioConfig(Section):
     channels: Literal["mix", "split"] = field(
         "mix", "'mix' averages the channels, 'split' transcribes each by itself; the manifest's column wins"
+    )
+    stall_s: float = field(
+        600.0, "seconds that decoding a block may take before the recording is given up as one that hangs", gt=0
     )
     block_s: float = field(30.0, "seconds of audio decoded at a time; bounds memory, changes no result", gt=0, le=300)
 

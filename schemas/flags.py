@@ -35,6 +35,10 @@ FLAGS = {
         "not as long as its header says", "the file's header claims another length: see that it was copied whole"
     ),
     "damaged": Flag("a part could not be decoded", "a part could not be decoded: fetch the file again"),
+    "phase_cancelled": Flag(
+        "channels cancel each other",
+        "mixed, its channels cancel each other, so the loudest was heard: one of them is wired the wrong way round",
+    ),
     "incomplete": Flag("a chunk failed", "a chunk failed: see open_failures"),
     "unsupported": Flag(
         "more text than the speech under it can hold", "words may have been made up over noise: listen to them"

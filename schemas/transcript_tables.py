@@ -37,6 +37,7 @@ RECORDINGS = Table(
         ("language_source", TEXT, "'given' by manifest or configuration, or 'detected'"),
         ("duration_ms", BIGINT, "length of what was decoded"),
         ("speech_ms", BIGINT, "length of the speech found by VAD, summed over channels"),
+        ("audio_track", INT, "which of the file's audio tracks was heard, counted from 0; null if it failed"),
         ("word_count", INT, "number of rows in words"),
         CONFIDENCE,
         (

@@ -85,6 +85,7 @@ JOIN (VALUES
   ('unaligned', 'the text stands, but its words lack exact times: no aligner knew them or the language, or one failed'),
   ('duration_mismatch', 'the file''s header claims another length: see that it was copied whole'),
   ('damaged', 'a part could not be decoded: fetch the file again'),
+  ('phase_cancelled', 'mixed, its channels cancel each other, so the loudest was heard: one of them is wired the wrong way round'),
   ('incomplete', 'a chunk failed: see open_failures'),
   ('unsupported', 'words may have been made up over noise: listen to them'),
   ('unheard', 'it is loud, and neither noise, music nor a tone: listen whether somebody whispers'),

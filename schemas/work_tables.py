@@ -50,6 +50,7 @@ CLOSING = pa.struct(
         ("engine", TEXT),
         ("model", TEXT),
         ("quality", QUALITY),
+        ("audio_track", INT),
     ]
 )
 

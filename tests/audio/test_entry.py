@@ -83,14 +83,16 @@ def test_what_cannot_be_entered_is_decoded_from_the_start(entries: list[Entry | 
     assert np.array_equal(stretch, whole[:, _START_MS * 16 :])
 
 
-def test_time_stamps_that_leap_or_drift_do_not_move_the_sound(entries: list[Entry | None]) -> None:
-    """A place is counted in samples, whatever a recorder's clock said."""
+def test_a_place_after_time_stamps_that_leap_or_drift_is_the_same_to_the_sample(entries: list[Entry | None]) -> None:
+    """Silence stands in where they run ahead, and counts."""
     for clock in (lambda ms: ms + 700 * (ms > 10_000), lambda ms: round(ms * 1.01)):
         content = _remuxed(muxed(speech(48_000), 48_000, "matroska", "libopus"), clock)
         whole, _ = decoded(content)
         stretch, _ = decoded(content, start_ms=_START_MS)
-        assert entries[-1] is None
-        assert np.array_equal(stretch, whole[:, _START_MS * 16 :])
+        assert entries
+        assert whole.shape[1] > (_LENGTH_S + 0.4) * 16_000
+        assert stretch.shape == whole[:, _START_MS * 16 :].shape
+        assert np.abs(stretch - whole[:, _START_MS * 16 :]).max() < 1e-4
 
 
 def test_a_decoder_begins_only_where_the_container_lets_it(entries: list[Entry | None]) -> None:

@@ -47,6 +47,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unknown channels": ({"uri": ["a"], "channels": ["left"]}, r"column channels must be 'mix' or 'split'; .*'left'"),
     "a negative start": ({"uri": ["a"], "start_ms": [-5]}, r"column start_ms is negative; .*-5"),
     "no language": ({"uri": ["a", "b"], "language": ["en-US", "xx"]}, r"column language .* no language: 'xx'; write"),
+    "a negative track": ({"uri": ["a"], "audio_track": [-1]}, r"column audio_track is negative; .*-1"),
     "an end before the start": (
         {"uri": ["a"], "start_ms": [9], "end_ms": [9]},
         r"column end_ms is not after start_ms; .*'end_ms': 9",

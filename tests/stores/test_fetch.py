@@ -39,7 +39,8 @@ def _failure(uri: str | None, content: bytes | None = None, config: FetchConfig 
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Answers by path: /200, /404, …, /hang (no answer), /stop (half the bytes), /stall (half, then nothing), /empty.
+    """Answers by path: /200, /404, …, /hang (no answer), /stop (half the bytes), /stall (half, then nothing), /trickle (a
+    few bytes at a time, without end), /empty.
     The path /moody fails until it was asked twice."""
 
     daemon_threads = True
@@ -70,7 +71,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if path in ("stop", "stall") else body)
+        self.wfile.write(
+            body[: len(body) // 2] if path in ("stop", "stall") else body[: len(body) * (path != "trickle")]
+        )
+        while path == "trickle" and not self.server.done.wait(0.1):
+            self.wfile.write(b"12345678")
         if path == "stall":
             self.server.done.wait(20)
         self.close_connection = True
@@ -250,6 +255,7 @@ def test_a_download_is_whole_and_leaves_nothing_behind(server: Server) -> None:
         ("503", "network", True),
         ("hang", "timeout", True),
         ("stall", "timeout", True),
+        ("trickle", "timeout", True),
         ("stop", "network", True),
         ("empty", "empty", False),
     ],

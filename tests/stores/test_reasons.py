@@ -22,7 +22,7 @@ class Store:
     def __init__(self, error: BaseException | None) -> None:
         self._error = error
 
-    def get_file(self, path: str, target: str) -> None:
+    def get_file(self, path: str, target: str, callback: object) -> None:
         if self._error is None:
             Path("/dev/full").write_bytes(b"a recording")
         else:

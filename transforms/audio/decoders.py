@@ -6,18 +6,27 @@ MP3 and Ogg are FFmpeg's too: libsndfile stops without a word where one recordin
 
 from __future__ import annotations
 
-import io
+import contextlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio.converter import Converter
 from transforms.audio.entry import Entry, entry
+from transforms.audio.formats import OPTIONS, has_stamps, lacks_index, states_length
+from transforms.audio.ogg import unlike_links
+from transforms.audio.riff import UNKNOWN_BYTES, mended
+from transforms.audio.splicing import Spliced, opened
+from transforms.audio.timeline import TimeLine
+from transforms.audio.tracks import check_track, chosen_track, others_begin_s
 from transforms.errors import RecordingError
 from transforms.stores.fetch import Source
 
@@ -27,18 +36,19 @@ _MEND = "check that the copy is complete, or convert it to WAV"
 _BY_LIBSNDFILE = {"WAV", "WAVEX", "W64", "RF64", "FLAC", "AIFF", "CAF", "AU", "NIST"}
 _PIECE_FRAMES = 4096
 _CORRECTED = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
-_UNKNOWN_BYTES = 0x7FFF_0000
-"""From here on a WAV's length means 'not known': programs that write to a pipe put it there (FFmpeg, SoX)."""
 
 
 @dataclass
 class DecodeReport:
-    """What was learnt while decoding: `read_samples` at 16 kHz from the file's start, what the header claimed, and the
-    first damage met."""
+    """What was learnt while decoding: `read_samples` at 16 kHz from the file's start, what the header claimed (or what
+    FFmpeg guesses where no header `states_length`), the first damage met, which track it was."""
 
     read_samples: int = 0
     header_duration_ms: int | None = None
+    states_length: bool = True
     damage: str | None = None
+    audio_track: int | None = None
+    phase_cancelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,20 +59,34 @@ class Opened:
     channels: int
     header_duration_ms: int | None
     skipped_s: int
+    layout: str | None
+    """FFmpeg's name of the channels' places; None where only their number is known."""
     blocks: Iterator[NDArray[np.float32]]
 
 
 @contextmanager
-def opened_audio(source: Source, name: str, report: DecodeReport, block_s: float, start_s: int) -> Iterator[Opened]:
-    """The file, being decoded; from `start_s` on where its format can be entered exactly. Raises RecordingError."""
+def opened_audio(
+    source: Source,
+    name: str,
+    report: DecodeReport,
+    block_s: float,
+    start_s: int,
+    language: str | None = None,
+    audio_track: int | None = None,
+) -> Iterator[Opened]:
+    """The file, being decoded; from `start_s` on where its format can be entered exactly. Of several audio tracks the
+    one that tracks.chosen_track chooses. Raises RecordingError."""
     import soundfile
 
-    file = _sound_file(source)
+    whole = mended(source)
+    file = _sound_file(source if whole is None else whole.file)
     if file is None:
-        with _opened_by_ffmpeg(source, name, report, block_s, start_s) as opened:
-            yield opened
+        with _opened_by_ffmpeg(source, name, report, block_s, start_s, language, audio_track) as decoded:
+            yield decoded
         return
-    with file:
+    with file, contextlib.closing(whole.file) if whole is not None else contextlib.nullcontext():
+        check_track(name, 1, audio_track or 0)
+        report.audio_track = 0
         _check_header(name, file.samplerate, file.channels)
         skipped_s = 0
         if start_s and start_s * file.samplerate < file.frames:
@@ -70,20 +94,23 @@ def opened_audio(source: Source, name: str, report: DecodeReport, block_s: float
                 file.seek(start_s * file.samplerate)
             except soundfile.LibsndfileError:  # damaged before that point: read from the start, as far as it goes
                 _rewind(source)
-                with opened_audio(source, name, report, block_s, 0) as opened:
-                    yield opened
+                with opened_audio(source, name, report, block_s, 0, language, audio_track) as whole_file:
+                    yield whole_file
                 return
             skipped_s = start_s
-        claimed_ms = _claimed_frames(file) * 1000 // file.samplerate or None
-        yield Opened(file.samplerate, file.channels, claimed_ms, skipped_s, _sndfile_blocks(file, block_s, report))
+        own_ms = _claimed_frames(file) * 1000 // file.samplerate or None
+        claimed_ms = own_ms if whole is None else whole.claimed_ms
+        layout = _layout(source) if file.channels > 2 else None
+        blocks = _sndfile_blocks(file, block_s, report)
+        yield Opened(file.samplerate, file.channels, claimed_ms, skipped_s, layout, blocks)
 
 
-def _sound_file(source: Source) -> Any | None:
+def _sound_file(source: Source | BinaryIO) -> Any | None:
     """The file opened by libsndfile, None if that is FFmpeg's to do."""
     import soundfile
 
     try:
-        file = soundfile.SoundFile(source if isinstance(source, io.BytesIO) else str(source))
+        file = soundfile.SoundFile(str(source) if isinstance(source, Path) else source)
     except (soundfile.LibsndfileError, TypeError):  # TypeError: a headerless .raw, which needs a format
         file = None
     if file is not None and file.format in _BY_LIBSNDFILE:
@@ -94,8 +121,19 @@ def _sound_file(source: Source) -> Any | None:
     return None
 
 
-def _rewind(source: Source) -> None:
-    if isinstance(source, io.BytesIO):
+def _layout(source: Source) -> str | None:
+    """The places of a file's channels as FFmpeg reads them from its header; libsndfile keeps them to itself."""
+    import av
+
+    try:
+        with opened(source) as file, _container(file) as container:
+            return str(container.streams.audio[0].layout.name)
+    except (av.FFmpegError, OSError, ValueError, IndexError):
+        return None
+
+
+def _rewind(source: Source | BinaryIO) -> None:
+    if not isinstance(source, Path):
         source.seek(0)
 
 
@@ -108,7 +146,7 @@ def _claimed_frames(file: Any) -> int:
     if corrected is None:
         return int(file.frames)
     claimed_bytes, real_bytes = map(int, corrected.groups())
-    return 0 if claimed_bytes >= _UNKNOWN_BYTES or not real_bytes else file.frames * claimed_bytes // real_bytes
+    return 0 if claimed_bytes >= UNKNOWN_BYTES or not real_bytes else file.frames * claimed_bytes // real_bytes
 
 
 def _sndfile_blocks(file: Any, block_s: float, report: DecodeReport) -> Iterator[NDArray[np.float32]]:
@@ -148,20 +186,33 @@ def _check_header(name: str, rate_hz: int, channels: int) -> None:
 
 @contextmanager
 def _opened_by_ffmpeg(
-    source: Source, name: str, report: DecodeReport, block_s: float, start_s: int
+    source: Source,
+    name: str,
+    report: DecodeReport,
+    block_s: float,
+    start_s: int,
+    language: str | None,
+    audio_track: int | None,
 ) -> Iterator[Opened]:
     import av
 
+    links = unlike_links(source)
+    if links:  # its samples can be counted from the start only
+        start_s = 0
+    first_link = Spliced(opened(source), links[:1]) if links else None
     try:
-        container: Any = av.open(source if isinstance(source, io.BytesIO) else str(source), metadata_errors="ignore")
+        container = _container(first_link or source)
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         message = f"{name} is not a readable audio or video file ({reason}); {_MEND}"
+        if lacks_index(source):
+            message = (
+                f"{name} lacks the index (moov) that says where its sound lies: it was cut off, or its recorder "
+                "stopped before it wrote one; fetch it again, or let a repair tool (untrunc) rebuild it"
+            )
         raise RecordingError("decode", "corrupt", message) from error
-    with container:
-        if not container.streams.audio:
-            raise RecordingError("decode", "no_audio", f"{name} has no audio track; take it out of the manifest")
-        stream = container.streams.audio[0]
+    with container, first_link or contextlib.nullcontext():
+        report.audio_track, stream = chosen_track(container, name, language, audio_track)
         if stream.codec_context is None or not stream.rate:
             raise RecordingError(
                 "decode",
@@ -169,24 +220,76 @@ def _opened_by_ffmpeg(
                 f"{name}: its audio track cannot be decoded; {_MEND}",
             )
         _check_header(name, stream.rate, stream.channels)
-        known = stream.duration is not None and stream.time_base is not None
-        seconds = float(stream.duration * stream.time_base) if known else (container.duration or 0) / av.time_base
-        claimed_ms = round(seconds * 1000) if seconds > 0 else None
-        rate_hz, channels, convert = stream.rate, stream.channels, Converter(stream)
+        others_s = others_begin_s(container, stream)
+        claimed_ms = _claimed_ms(container, stream, others_s)
+        report.states_length = states_length(container, stream, source)
+        rate_hz, channels = stream.rate, stream.channels
+        line = TimeLine(rate_hz, stream.time_base, others_s)
         try:
-            begin = entry(container, stream, start_s) if start_s else Entry([], 0, container.demux(stream))
+            begin = entry(container, stream, start_s, line) if start_s else Entry([], 0, container.demux(stream), line)
         except (av.FFmpegError, ValueError, IndexError):  # damaged before that point, which reading on notes
             begin = None
         if begin is not None:
-            blocks = _ffmpeg_blocks(begin, convert, round(block_s * rate_hz), report)
-            yield Opened(rate_hz, channels, claimed_ms, start_s, blocks)
+            first = begin, Converter(stream.layout, rate_hz, begin.line, has_stamps(container))
+            later = _later_links(source, name, links[1:], stream.layout, rate_hz, report, language)
+            blocks = _ffmpeg_blocks(chain([first], later), round(block_s * rate_hz), report)
+            yield Opened(rate_hz, channels, claimed_ms, start_s, stream.layout.name, blocks)
             return
     _rewind(source)
-    with _opened_by_ffmpeg(source, name, report, block_s, 0) as opened:
-        yield opened
+    with _opened_by_ffmpeg(source, name, report, block_s, 0, language, audio_track) as decoded:
+        yield decoded
+
+
+def _claimed_ms(container: Any, stream: Any, others_s: Fraction | None) -> int | None:
+    """Where the track ends on the file's time line, after its header or FFmpeg's guess."""
+    if stream.duration is None or stream.time_base is None:
+        return round((container.duration or 0) * 1000 / 1_000_000) or None
+    seconds = stream.duration * stream.time_base
+    if others_s is not None and stream.start_time is not None:
+        seconds += max(0, stream.start_time * stream.time_base - others_s)
+    return round(seconds * 1000) if seconds > 0 else None
+
+
+def _container(source: Source | BinaryIO | Spliced) -> Any:
+    """Raises what PyAV does."""
+    import av
+
+    # Whole, since FFmpeg takes what comes before a colon in a relative path for a protocol.
+    file = str(source.absolute()) if isinstance(source, Path) else source
+    return av.open(file, container_options=OPTIONS, metadata_errors="ignore")
+
+
+def _later_links(
+    source: Source,
+    name: str,
+    links: list[range],
+    layout: Any,
+    rate_hz: int,
+    report: DecodeReport,
+    language: str | None,
+) -> Iterator[tuple[Entry, Converter]]:
+    """Each of the recordings that follow the first one in its file, turned to that one's `layout` and rate."""
+    import av
+
+    for link in links:
+        try:
+            with opened(source) as file, _container(Spliced(file, [link])) as container:
+                _, stream = chosen_track(container, name, language, None)
+                line = TimeLine(rate_hz, stream.time_base)
+                yield Entry([], 0, container.demux(stream), line), Converter(layout, rate_hz, line)
+        except (av.FFmpegError, OSError, ValueError, IndexError, RecordingError) as error:
+            report.damage = report.damage or str(error)
 
 
 def _ffmpeg_blocks(
+    links: Iterator[tuple[Entry, Converter]], block_samples: int, report: DecodeReport
+) -> Iterator[NDArray[np.float32]]:
+    """The blocks of one recording after the other."""
+    for begin, convert in links:
+        yield from _link_blocks(begin, convert, block_samples, report)
+
+
+def _link_blocks(
     begin: Entry, convert: Converter, block_samples: int, report: DecodeReport
 ) -> Iterator[NDArray[np.float32]]:
     """`block_samples` at a time; a packet that cannot be decoded is noted, and silence of its length stands in."""
@@ -198,11 +301,13 @@ def _ffmpeg_blocks(
     while True:
         try:
             for frame in frames:
-                for part in convert(frame, fill=report.damage is not None):
+                for part in convert(frame):
                     waiting.append(part)
                     waiting_samples += len(part)
         except (av.FFmpegError, ValueError, IndexError) as error:
             report.damage = report.damage or str(error)
+        if convert.line.absurd_s:
+            report.damage = report.damage or f"the time stamps jump by {convert.line.absurd_s} s"
         if waiting and (ended or waiting_samples - spare >= block_samples):
             yield np.concatenate(waiting)[spare:]
             waiting, waiting_samples, spare = [], 0, 0

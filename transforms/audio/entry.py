@@ -3,11 +3,14 @@ fifteen times as quick. FFmpeg's own seek lands beside the place in many formats
 
 from __future__ import annotations
 
-import math
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
+
+from transforms.audio.timeline import TimeLine
 
 _ENTERABLE = {"aac", "ac3", "alac", "amr_nb", "eac3", "flac", "mp2", "mp3", "opus"}
 """Codecs whose decoders, begun anywhere, soon give the samples of one that was begun at the start, but for the noise
@@ -23,16 +26,18 @@ _AGREE_S = Fraction(1, 100)
 
 @dataclass(frozen=True)
 class Entry:
-    """`frames` come first, `spare_samples` of which lie before the place; then what `packets` hold."""
+    """`frames` come first, `spare_samples` of which lie before the place; then what `packets` hold. `line` is where the
+    first of them is to be placed."""
 
     frames: list[Any]
     spare_samples: int
     packets: Iterator[Any]
+    line: TimeLine
 
 
-def entry(container: Any, stream: Any, start_s: int) -> Entry | None:
-    """The stream from `start_s` on, counted in samples from the first that its decoder gives. None if that place cannot
-    be told to the sample: then the file is to be opened anew, and decoded from its start.
+def entry(container: Any, stream: Any, start_s: int, line: TimeLine) -> Entry | None:
+    """The stream from `start_s` on, on the time line `line`, which is at its start. None if that place cannot be told
+    to the sample: then the file is to be opened anew, and decoded from its start.
 
     Raises what PyAV raises where something on the way is damaged.
     """
@@ -44,23 +49,29 @@ def entry(container: Any, stream: Any, start_s: int) -> Entry | None:
     if not head or any(frame.pts is None or frame.sample_rate != rate_hz for frame in head):
         return None
     stream.codec_context.flush_buffers()
-    first_s, heard = head[0].pts * head[0].time_base, sum(frame.samples for frame in head)
-    settle_from = math.ceil((first_s + start_s - _SETTLE_S) / tick_s)
-    count = ticks = 0
+    placed = [(line.stamp(frame), frame.samples) for frame in head]
+    for (stamp, samples), (following, _) in pairwise(placed):
+        line.place(stamp, samples, following)
+    # Of as many samples each as the last one, or as long as the container says: whichever fits the time stamps.
+    lines, waiting = (line, copy.copy(line)), (placed[-1], placed[-1])
+    usual, settle_from = line.ahead(placed[-1][0] or 0), (start_s - _SETTLE_S) * rate_hz
     for packet in packets:
-        if packet.pts is None:  # the end
+        stamp = line.stamp(packet)
+        if stamp is None:  # the end
             return None
-        frames = packet.decode() if packet.pts >= settle_from and packet.is_keyframe else []
-        if frames and frames[0].pts is None:
-            return None
+        for one, (before, samples) in zip(lines, waiting, strict=True):
+            one.place(before, samples, stamp)
+        settling = line.heard + line.ahead(stamp) >= settle_from
+        frames = packet.decode() if settling and packet.is_keyframe else []
         if frames:
-            stamped = (frames[0].pts * frames[0].time_base - first_s) * rate_hz
-            # Of as many samples each as the last one, or as long as the container says: whichever fits the time stamp.
-            counted = heard + count * head[-1].samples, heard + round(ticks * tick_s * rate_hz)
-            place = min(counted, key=lambda samples: abs(samples - stamped))
-            spare = start_s * rate_hz - place
-            return Entry(frames, spare, packets) if spare >= 0 and abs(place - stamped) <= _AGREE_S * rate_hz else None
-        count, ticks = count + 1, ticks + (packet.duration or 0)
+            first = line.stamp(frames[0])
+            if first is None:
+                return None
+            best = min(lines, key=lambda one: abs(one.ahead(first) - usual))
+            spare = start_s * rate_hz - best.heard
+            agreed = abs(best.ahead(first) - usual) <= _AGREE_S * rate_hz
+            return Entry(frames, spare, packets, best) if spare >= 0 and agreed else None
+        waiting = (stamp, placed[-1][1]), (stamp, round((packet.duration or 0) * tick_s * rate_hz))
     return None
 
 

@@ -50,6 +50,8 @@ class Work:
     end_ms: int | None
     metadata: dict[str, str]
     part_index: int = 0
+    audio_track: int | None = None
+    """Which of the file's audio tracks, from 0; None for the one that a player would choose."""
 
     @property
     def name(self) -> str:
@@ -85,6 +87,8 @@ class Closing:
     audio_ms: int = 0
     """Of it, what this part listened to."""
     header_duration_ms: int | None = None
+    audio_track: int | None = None
+    """The one that was heard."""
     speech_ms: int | None = None
     chunk_count: int = 0
     continues: bool = False
@@ -157,6 +161,9 @@ def _reader(
             start_ms=start_ms,
             end_ms=work.end_ms,
             meter=meter,
+            language=work.language if work.language_source == "given" else None,
+            audio_track=work.audio_track,
+            stall_s=config.audio.stall_s,
         )
         return clock.timed("decode", blocks)
 
@@ -167,7 +174,10 @@ def _flag(closing: Closing, report: DecodeReport, work: Work) -> None:
     closing.header_duration_ms = report.header_duration_ms
     if report.damage:
         closing.flags.append("damaged")
-    whole = not closing.continues and work.end_ms is None
+    if report.phase_cancelled:
+        closing.flags.append("phase_cancelled")
+    closing.audio_track = report.audio_track
+    whole = report.states_length and not closing.continues and work.end_ms is None
     if whole and closing.header_duration_ms is not None and closing.duration_ms is not None:
         slack_ms, share = _HEADER_SLACK
         if abs(closing.header_duration_ms - closing.duration_ms) > max(slack_ms, share * closing.duration_ms):

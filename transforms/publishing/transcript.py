@@ -174,6 +174,7 @@ def _recording(
             default=None,
         ),
         "speech_ms": _sum(row["closing"]["speech_ms"] for row in closings),
+        "audio_track": first.get("audio_track"),
         "word_count": len(words) if text or not failures else None,
         "confidence": mean_confidence(words),
         **figures(row["closing"].get("quality") for row in closings),

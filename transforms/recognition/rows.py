@@ -30,6 +30,7 @@ WORK = pa.schema(
         ("end_ms", pa.int64()),
         ("metadata", pa.map_(pa.string(), pa.string())),
         ("part_index", pa.int32()),
+        ("audio_track", pa.int32()),
     ]
 )
 """A row of work as the task gets it: the fields of audio.front.Work, in order."""
@@ -110,6 +111,7 @@ def closing_row(closing: Closing, spec: TaskSpec, language: str | None = None) -
             "engine": spec.engine_name,
             "model": spec.model_name,
             "quality": closing.quality,
+            "audio_track": closing.audio_track,
         },
     }
 

@@ -27,6 +27,7 @@ _COLUMNS: dict[str, tuple[tuple[type[T.DataType], ...], str]] = {
     "channels": ((T.StringType,), "string"),
     "start_ms": (_INTEGERS, "bigint"),
     "end_ms": (_INTEGERS, "bigint"),
+    "audio_track": (_INTEGERS, "int"),
     "size_bytes": (_INTEGERS, "bigint"),
     "modified_at": ((T.TimestampType, T.TimestampNTZType), "timestamp"),
     "etag": ((T.StringType,), "string"),
@@ -58,6 +59,7 @@ ROWS = [
     "channels",
     "start_ms",
     "end_ms",
+    "audio_track",
     "size_bytes",
     "metadata",
     "source_key",
@@ -97,6 +99,7 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> Manifest:
     # Only what the manifest itself says: defaults are the configuration's, and the time zone is the session's.
     source = [column(name).cast("string").alias(name) for name in ("context", "channels")]
     source += [start_ms.alias("start_ms"), end_ms.alias("end_ms")]
+    source += [column("audio_track").cast("int").alias("audio_track")]
     source += [column("size_bytes").cast("bigint").alias("size_bytes")]
     source += [_instant(raw, column("modified_at")).alias("modified_at")]
     # A signed address changes with every manifest: with an id of its own, a recording is known by that.
@@ -111,6 +114,7 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> Manifest:
         F.coalesce(column("channels").cast("string"), F.lit(config.audio.channels)).alias("channels"),
         start_ms.alias("start_ms"),
         end_ms.alias("end_ms"),
+        column("audio_track").cast("int").alias("audio_track"),
         column("size_bytes").cast("bigint").alias("size_bytes"),
         _metadata(raw, [name for name in raw.columns if name not in _COLUMNS]).alias("metadata"),
         _hash_of([known.alias("language"), *source, where.alias("where"), etag]).alias("source_key"),
@@ -222,11 +226,12 @@ def _usable_columns(raw: DataFrame) -> set[str]:
 
 def _check_rows(rows: DataFrame) -> int:
     """The number of rows. Raises ManifestError for the first thing that is wrong with any."""
-    shown = ["audio_id", "uri", "channels", "start_ms", "end_ms"]
+    shown = ["audio_id", "uri", "channels", "start_ms", "end_ms", "audio_track"]
     checks = [
         (~F.col("has_address"), "column uri is null in rows without content"),
         (~F.col("channels").isin("mix", "split"), "column channels must be 'mix' or 'split'"),
         (F.col("start_ms") < 0, "column start_ms is negative"),
+        (F.col("audio_track") < 0, "column audio_track is negative"),
         (F.col("end_ms") <= F.col("start_ms"), "column end_ms is not after start_ms"),
     ]
     numbered = rows.select(

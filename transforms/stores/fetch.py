@@ -117,7 +117,7 @@ def _download(uri: str, target: Path, config: FetchConfig) -> None:
     for attempt in range(1, config.attempts + 1):
         try:
             filesystem, path = open_filesystem(uri, config)
-            filesystem.get_file(path, str(target))
+            filesystem.get_file(path, str(target), callback=_pace(config))
             return
         except (
             Exception
@@ -126,6 +126,24 @@ def _download(uri: str, target: Path, config: FetchConfig) -> None:
             if not failure.transient or attempt == config.attempts:
                 raise failure from error
             time.sleep(_FIRST_WAIT_S * 2 ** (attempt - 1))
+
+
+def _pace(config: FetchConfig) -> Any:
+    """fsspec's callback that is told of each piece: it raises TimeoutError once they trickle."""
+    from fsspec.callbacks import Callback
+
+    class Pace(Callback):  # type: ignore[misc]  # fsspec has no types
+        def __init__(self) -> None:
+            super().__init__()
+            self._began, self._bytes = time.monotonic(), 0
+
+        def relative_update(self, inc: int = 1) -> None:
+            self._bytes += inc
+            late_s = time.monotonic() - self._began - config.read_timeout_s
+            if self._bytes < late_s * config.min_bytes_per_s:
+                raise TimeoutError(f"{self._bytes:,} bytes in {late_s + config.read_timeout_s:.0f} s")
+
+    return Pace()
 
 
 def open_filesystem(uri: str, config: FetchConfig) -> tuple[Any, str]:
