@@ -224,12 +224,8 @@ def _channel_spans(sound: Samples) -> list[Span]:
 
 
 @pytest.mark.parametrize(("name", "least_s"), [("z60_jfk.flac", 6.5), ("late.flac", 0.4)])
-def test_a_sentence_after_a_minute_of_zeros_is_heard_as_it_is_without_them(
-    data: Path, name: str, least_s: float
-) -> None:
-    """A tenth of what VAD found in the sentence was lost, and the short phrase whole."""
+def test_a_sentence_after_a_minute_of_silence_is_heard_as_it_is_without(data: Path, name: str, least_s: float) -> None:
     (sound,), _ = decoded(data / "odd_inputs" / name)
-    silence = 60 * 16_000 - 100
-    assert not sound[:silence].any()
-    after = [span for span in _spans(sound) if span.start >= silence]
-    assert _seconds(after) >= max(least_s, 0.95 * _seconds(_spans(sound[silence:])))
+    begins = int(np.flatnonzero(np.abs(sound) > 0.01)[0])
+    assert begins > 55 * 16_000
+    assert _seconds(_spans(sound)) >= max(least_s, 0.95 * _seconds(_spans(sound[begins:])))
