@@ -8,7 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import jiwer
+import numpy as np
 import pytest
+import soundfile
+from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 import jobs.sql
@@ -58,6 +61,30 @@ def test_every_example_reads_as_it_was_spoken(demo: tuple[Path, str], spark: Spa
     assert (japanese.language, japanese.language_source, japanese.aligner) == ("ja", "detected", "recognizer")
     assert "みなさん" in japanese.text or "皆さん" in japanese.text
     assert rows["meeting_note.flac"].aligner == "sphinx"
+
+
+def test_words_stand_where_they_are_heard(demo: tuple[Path, str], spark: SparkSession) -> None:
+    tables = Tables(spark, str(demo[0] / "lakehouse"))
+    ids = {Path(row.uri).name: row.audio_id for row in tables.read(RECORDINGS).collect()}
+    words = tables.read(WORDS).collect()
+    for name in ("meeting_note.flac", "telephone_8khz.wav", "interview_clip.wav"):
+        pauses = _pauses_10ms(*soundfile.read(ROOT / "examples" / "audio" / name))
+        middles = np.array([(word.start_ms + word.end_ms) // 20 for word in words if word.audio_id == ids[name]])
+        early, at, late = (pauses[np.clip(middles + shift, 0, len(pauses) - 1)].mean() for shift in (-50, 0, 50))
+        assert at < 0.05, f"{name}: {at:.0%} of the words lie in pauses"
+        assert min(early, late) > 0.1, f"{name}: half a second off would not be seen"
+    assert ids["silence.wav"] not in {word.audio_id for word in words}
+
+
+def _pauses_10ms(sound: NDArray[np.float64], rate: int) -> NDArray[np.bool_]:
+    """For each 10 ms whether they are in a pause: 150 ms, longer than a consonant's closure, 30 dB below the loudest."""
+    size = rate // 100
+    levels = np.sqrt((sound[: len(sound) // size * size].reshape(-1, size) ** 2).mean(axis=1))
+    quiet = levels < levels.max() * 10 ** (-30 / 20)
+    pauses = np.zeros_like(quiet)
+    for start in np.flatnonzero(np.lib.stride_tricks.sliding_window_view(quiet, 15).all(axis=1)):
+        pauses[start : start + 15] = True
+    return pauses
 
 
 def test_a_call_is_told_apart_by_channel(demo: tuple[Path, str], spark: SparkSession) -> None:
