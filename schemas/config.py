@@ -105,6 +105,11 @@ class BatchingConfig(Section):
 class RetryConfig(Section):
     min_audio_ms: int = field(2_000, "chunks shorter than this are not halved for a second try", ge=200)
     low_confidence: float = field(0.4, "confidence below which a chunk is flagged 'low_confidence'", ge=0, le=1)
+    missed_speech_s: float = field(
+        0.3,
+        "speech that VAD may miss in a chunk; text that cannot be said in this and what it heard is read again there",
+        ge=0,
+    )
 
 
 class SegmentsConfig(Section):

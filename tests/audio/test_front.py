@@ -42,7 +42,8 @@ def test_a_chunk_holds_the_samples_of_its_times(examples: Path, name: str) -> No
     for chunk in chunks:
         assert (chunk.samples.dtype, chunk.samples.ndim, chunk.channel) == (np.float32, 1, None)
         first = next(at for at in range(chunk.start_ms * 16, chunk.start_ms * 16 + 16) if whole[at] == chunk.samples[0])
-        assert np.array_equal(whole[first : first + len(chunk.samples)], chunk.samples)
+        # A pause's hiss, below -80 dBFS, may be lifted.
+        np.testing.assert_allclose(whole[first : first + len(chunk.samples)], chunk.samples, rtol=0, atol=1e-5)
         assert (first + len(chunk.samples)) // 16 == chunk.end_ms
     assert all(before.end_ms <= after.start_ms for before, after in pairwise(chunks))
     assert closing.duration_ms == len(whole) // 16

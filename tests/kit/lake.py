@@ -31,7 +31,12 @@ from transforms.run.job import RunSummary, transcribe
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "audio"
 TALK = EXAMPLES / "long_talk.mp3"
-ENGINE = ("engine.name=tests.kit.engine:Spec", "aligners=[recognizer]", "packing.part_minutes=0.5")
+ENGINE = (
+    "engine.name=tests.kit.engine:Spec",
+    "aligners=[recognizer]",
+    "packing.part_minutes=0.5",
+    "retry.missed_speech_s=60",  # it reads pauses, too
+)
 PUBLIC = ("recordings", "segments", "words", "failures")
 QUICK_SPARK = {
     "spark.sql.codegen.wholeStage": "false",

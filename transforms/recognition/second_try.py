@@ -74,14 +74,19 @@ def _reconsidered(
     if doubts := find_doubts(first, seconds):
         tries.second += 1
         first = _by_halves(recognizer, utterance, first, config, tries) or replace(first, flags=(*first.flags, *doubts))
-    if utterance.speech is not None and not holds(utterance.speech, first.text):
+    if utterance.speech is not None and not holds(utterance.speech, first.text, config.missed_speech_s):
         tries.second += 1
-        first = _on_speech_alone(recognizer, utterance, utterance.speech, first, tries)
+        first = _on_speech_alone(recognizer, utterance, utterance.speech, first, config, tries)
     return first
 
 
 def _on_speech_alone(
-    recognizer: Recognizer, utterance: Utterance, speech: SpeechSpans, first: Hypothesis, tries: Tries
+    recognizer: Recognizer,
+    utterance: Utterance,
+    speech: SpeechSpans,
+    first: Hypothesis,
+    config: RetryConfig,
+    tries: Tries,
 ) -> Hypothesis:
     """Of a text that `speech` cannot hold: the text itself, flagged, if it is read there again; else what is read
     there, if that is to be believed; else nothing."""
@@ -90,7 +95,7 @@ def _on_speech_alone(
     if isinstance(again, RecordingError) or (again.text and agree(first.text, again.text)):
         return replace(first, flags=(*first.flags, "unsupported"))
     believed = again.mean_logprob is None or again.mean_logprob >= _DOUBTFUL_LOGPROB
-    if believed and holds(speech, again.text):
+    if believed and holds(speech, again.text, config.missed_speech_s):
         return again
     return replace(again, text="", tokens=(), alternatives=(), flags=())
 

@@ -21,8 +21,6 @@ and Marsico 2011, A cross-language perspective on speech information rate); the 
 _SYLLABLE = re.compile(rf"[\d{HAN}\u3041-\u30ff\uac00-\ud7a3]")
 """Han, kana, Hangul and figures: each is a syllable, or more."""
 _UNIT = re.compile(rf"{_SYLLABLE.pattern}|\w+?(?={_SYLLABLE.pattern}|\b)")
-_MISSED_S = 0.3
-"""What VAD may miss of speech at its edges, in all."""
 _PAD = SAMPLE_RATE_HZ // 10
 _AGREEING_SHARE = 0.5
 
@@ -36,10 +34,10 @@ def spoken_s(text: str) -> float:
     return syllables / _SYLLABLES_PER_S + letters / _LETTERS_PER_S
 
 
-def holds(speech: SpeechSpans, text: str) -> bool:
-    """True if so much speech (in samples of 16 kHz) can hold `text`."""
+def holds(speech: SpeechSpans, text: str, missed_s: float) -> bool:
+    """True if so much speech (in samples of 16 kHz), and so much that VAD may have missed, can hold `text`."""
     speech_s = sum(end - start for start, end in speech) / SAMPLE_RATE_HZ
-    return spoken_s(text) <= speech_s + _MISSED_S
+    return spoken_s(text) <= speech_s + missed_s
 
 
 def speech_alone(samples: Samples, speech: SpeechSpans) -> Samples:
