@@ -163,7 +163,8 @@ def test_a_language_that_the_model_does_not_know_is_a_row_that_says_which_it_kno
     assert (summary.recordings, summary.failed) == (2, 1)
     (failure,) = lake.rows("failures")
     assert (failure["stage"], failure["kind"]) == ("recognize", "language")
-    assert "it knows de, en" in failure["message"]
+    assert "in the language 'sw', which the engine does not know" in failure["message"]
+    assert "de, el, en" in failure["message"]
     assert lake.by_name("recordings")["dog_and_cat.flac"]["status"] == "ok"
 
 
