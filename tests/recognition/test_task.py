@@ -32,7 +32,7 @@ _NAMES = [
 
 
 def _task(engine: Reader | None = None, aligners: Any = (("recognizer", None),), **sections: Any) -> TaskSpec:
-    config = Config.model_validate({"packing": {"max_chunk_s": 6}, **sections})
+    config = Config.model_validate({"packing": {"max_chunk_s": 6}, "retry": {"missed_speech_s": 60}, **sections})
     return TaskSpec(config, engine or Reader(), aligners, "tests", "model-1", "run-1")
 
 
