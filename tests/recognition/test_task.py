@@ -231,7 +231,9 @@ def test_the_next_task_of_a_process_does_not_run_out_of_memory_again(examples: P
 
 def test_doubtful_chunks_are_flagged(examples: Path) -> None:
     rows = _rows(examples, ["interview_clip.wav"])
-    (_, *chunks) = _by_recording(_run(rows, _task(retry={"low_confidence": 1.0}, aligners=()))[0])["interview_clip.wav"]
+    (_, *chunks) = _by_recording(
+        _run(rows, _task(retry={"low_confidence": 1.0, "missed_speech_s": 60}, aligners=()))[0]
+    )["interview_clip.wav"]
     assert all(row["flags"] == ["low_confidence", "unaligned"] for row in chunks)
     assert all(row["aligner"] is None and row["words"][0]["start_ms"] is None for row in chunks)
     found, report = _run(rows, _task(Reader(loops_from_s=3)))
