@@ -18,7 +18,7 @@ UNKNOWN_BYTES = 0x7FFF_0000
 """From here on a chunk's length means 'not known': programs that write to a pipe put it there (FFmpeg, SoX)."""
 _KNOWN = frozenset(
     b"fmt |fact|data|LIST|bext|cue |smpl|inst|iXML|axml|chna|umid|JUNK|junk|PAD |FLLR|id3 |ID3 |PEAK|ds64|levl|link|"
-    b"plst|note|labl|adtl|acid|strc|afsp|cart|minf|elm1|regn|DISP|_PMX|aXML|r64m|qlty|mext|SNDM|slnt|wavl|INFO|PEAK|"
+    b"plst|note|labl|adtl|acid|strc|afsp|cart|minf|elm1|regn|DISP|_PMX|aXML|r64m|qlty|mext|SNDM|slnt|wavl|INFO|"
     b"clm |Fake|DGDA|AFAn|ovwf|elmo".split(b"|")
 )
 _TAGS = (b"TAG", b"ID3", b"APE", b"LYR", b"3DI")
