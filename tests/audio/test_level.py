@@ -14,7 +14,7 @@ from schemas.config import Config
 from tests.kit.sounds import Samples, noise, tone
 from tests.kit.works import decoded
 from transforms.audio.channel import Channel
-from transforms.audio.level import Leveller
+from transforms.audio.level import Leveller, lifted_voices
 
 
 def _levelled(samples: Samples, sizes: Sequence[int] = ()) -> Samples:
@@ -90,3 +90,29 @@ def test_nothing_clips_however_suddenly_it_gets_loud(levels: list[float], click:
 def test_quiet_speech_in_24_bits_is_found(data: Path) -> None:
     (sound,), _ = decoded(data / "odd_inputs" / "quiet50.wav")
     assert _speech_s(sound) > 2
+
+
+def test_engines_hear_a_loud_voice_as_recorded_and_what_is_lifted_where_it_speaks() -> None:
+    """A breath at -45 dBFS between words of -20 dBFS is lifted for VAD alone, a word at -45 dBFS for all."""
+    breath = _at(noise(0.3), -45)
+    pauses = _at(noise(2.4), -70)
+    recorded = np.concatenate([_at(tone(16_000, 1.0), -20), pauses, breath, pauses, breath, pauses])
+    levelled = _levelled(recorded)
+    first, second = (16_000 + at for at in (int(2.4 * 16_000), int(5.1 * 16_000)))
+    assert all(np.abs(levelled[at : at + 4_800] / recorded[at : at + 4_800]).mean() > 2 for at in (first, second))
+    heard = lifted_voices(levelled, recorded, [(0, 16_000), (second, second + 4_800)])
+    assert np.array_equal(heard[: second - 16_000], recorded[: second - 16_000])
+    assert np.array_equal(heard[second : second + 4_800], levelled[second : second + 4_800])
+
+
+@pytest.mark.parametrize("folder", ["librispeech_test_other", "ljspeech_coqui"])
+def test_engines_hear_read_speech_as_recorded(data: Path, folder: str) -> None:
+    """All but the ends of two words of the first folder, where the leveller lifts breaths in 19 of 50 clips."""
+    heard = equal = 0
+    for path in sorted((data / folder).glob("*.flac")):
+        (sound,), _ = decoded(path)
+        channel = Channel(Config().vad, Config().packing)
+        for chunk in [*channel.push(sound), *channel.finish()]:
+            recorded = sound[chunk.start_ms * 16 :][: len(chunk.samples)]
+            heard, equal = heard + len(recorded), equal + np.count_nonzero(chunk.samples == recorded)
+    assert equal > 0.998 * heard

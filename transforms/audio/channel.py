@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.config import SAMPLE_RATE_HZ, PackingConfig, VadConfig
-from transforms.audio.level import Leveller
+from transforms.audio.level import Leveller, lifted_voices
 from transforms.audio.packing import ChunkSpan, Packer
 from transforms.audio.quality import VoicePower
 from transforms.audio.vad import Span, SpeechFinder
@@ -21,8 +21,8 @@ from transforms.audio.vad import Span, SpeechFinder
 @dataclass(frozen=True)
 class SpeechChunk:
     """A stretch to recognize; times in ms on the stream's own time line; `samples` as engines.Utterance wants them, at
-    a usual level (level.Leveller). `speech`: the spans of them that are speech, the rest is pauses and padding. `index`
-    counts from 0 in the stream."""
+    a usual level (level.lifted_voices). `speech`: the spans of them that are speech, the rest is pauses and padding.
+    `index` counts from 0 in the stream."""
 
     index: int
     start_ms: int
@@ -50,7 +50,8 @@ class Channel:
         self._packer = Packer(vad, packing)
         self._leveller = Leveller()
         self._finder = SpeechFinder(vad, self._packer.max_span_samples)
-        self._held = np.zeros(0, dtype=np.float32)
+        self._held = np.zeros((2, 0), dtype=np.float32)
+        """Levelled, as recorded."""
         self._held_from = 0
         self.count = 0
         """Chunks that came out so far."""
@@ -68,11 +69,11 @@ class Channel:
         """The last chunks, once all samples were pushed."""
         found = self._hear(*self._leveller.finish())
         packed = [chunk for span in self._finder.finish() for chunk in self._packer.push(span)]
-        total = self._held_from + len(self._held)
+        total = self._held_from + self._held.shape[1]
         return found + self._cut_out(packed + self._packer.finish(total), total)
 
     def _hear(self, levelled: NDArray[np.float32], recorded: NDArray[np.float32]) -> list[SpeechChunk]:
-        self._held = np.concatenate([self._held, levelled])
+        self._held = np.concatenate([self._held, np.stack([levelled, recorded])], axis=1)
         spans = self._finder.push(levelled, recorded)
         packed = [chunk for span in spans for chunk in self._packer.push(span)] + self._packer.advance(
             self._finder.settled
@@ -82,12 +83,13 @@ class Channel:
     def _cut_out(self, packed: Iterable[ChunkSpan], needed_from: int) -> list[SpeechChunk]:
         found = []
         for span in packed:
-            samples = self._held[span.start - self._held_from : span.end - self._held_from].copy()
             start_ms, end_ms = ((self._start + at) * 1000 // SAMPLE_RATE_HZ for at in (span.start, span.end))
             speech = tuple(Span(part.start - span.start, part.end - span.start) for part in span.speech)
+            levelled, recorded = self._held[:, span.start - self._held_from : span.end - self._held_from]
+            samples = lifted_voices(levelled, recorded, speech)
             found.append(SpeechChunk(self.count, start_ms, end_ms, samples, speech))
             self.count += 1
         drop = needed_from - self._held_from
         if drop > 0:
-            self._held, self._held_from = self._held[drop:].copy(), needed_from
+            self._held, self._held_from = self._held[:, drop:].copy(), needed_from
         return found

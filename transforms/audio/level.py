@@ -1,5 +1,6 @@
 """A stream of samples → the same at a usual level: a voice that is too quiet for VAD and engines is lifted to where
-they hear it. What has a usual level passes as it is, bit for bit, and so do pauses and steady noise.
+they hear it. What has a usual level passes as it is, bit for bit, and so does steady noise. VAD hears the breaths
+lifted, too, that lie in the pauses of a loud voice; engines hear them as they are.
 
 What is lifted, and how far, depends on some seconds of the stream alone: on neither blocks nor where the stream began.
 """
@@ -7,6 +8,7 @@ What is lifted, and how far, depends on some seconds of the stream alone: on nei
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,10 @@ _AHEAD, _BEHIND = 1, 2
 """The loudest frame of so many windows around one is its level. What lies ahead makes a loud sound find its gain low
 already, and costs a window of delay; less behind than VAD's padding is long, so that a quiet voice may answer a loud
 one at once."""
+_VOICE_WINDOWS = 3 * SAMPLE_RATE_HZ // WINDOW_SAMPLES
+_SAME_VOICE_POWER = 10 ** (-15 / 10)
+"""What is within 15 dB of the loudest frame of the last three seconds is of the same voice, and has its level: the end
+of a sentence is not lifted beyond its beginning."""
 _FLOOR_WINDOWS = 10 * SAMPLE_RATE_HZ // WINDOW_SAMPLES
 """The quietest frame of the last ten seconds is the room."""
 _USUAL_POWER = 10 ** (-35 / 10)
@@ -37,13 +43,16 @@ _OVER_FLOOR = 10 ** (10 / 10)
 """Speech stands so far above the room; frames of steady noise differ by less."""
 
 
+_LEAST_VOICE_SAMPLES = SAMPLE_RATE_HZ // 10
+
+
 class Leveller:
     """Lifts one channel of 16 kHz audio. `push` and `finish` return what is ready, (levelled, as recorded), of the same
     length and both 1-D float32; all that was pushed has come out after `finish`. Not for several threads at once."""
 
     def __init__(self) -> None:
         self._waiting = np.zeros(0, dtype=np.float32)
-        self._loudest: deque[float] = deque(maxlen=_BEHIND + 1 + _AHEAD)
+        self._loudest: deque[float] = deque(maxlen=_VOICE_WINDOWS)
         self._quietest: deque[float] = deque(maxlen=_FLOOR_WINDOWS)
         self._measured = 0
         """Windows of `_waiting` whose powers are known."""
@@ -79,7 +88,9 @@ class Leveller:
         return self._lifted(recorded, gains), recorded
 
     def _wanted(self) -> float:
-        level, floor = max(self._loudest), min(self._quietest)
+        recent, floor = list(self._loudest), min(self._quietest)
+        level, voice = max(recent[-(_BEHIND + 1 + _AHEAD) :]), max(recent)
+        level = voice if level >= voice * _SAME_VOICE_POWER else level
         if _LEAST_POWER <= level < _USUAL_POWER and level >= floor * _OVER_FLOOR:
             return float(min(_USUAL_POWER / level, (_LIFTED_POWER / level) ** 0.5))
         return 1.0
@@ -98,3 +109,19 @@ class Leveller:
                 window *= np.float32(gain)
             before = gain
         return lifted
+
+
+def lifted_voices(levelled: Samples, recorded: Samples, speech: Iterable[tuple[int, int]]) -> Samples:
+    """`recorded`, and where something is lifted that holds 100 ms of `speech` (in samples [start, end)), `levelled`.
+    All that one stretch of lifted sound holds is lifted or is not. A new array."""
+    samples = recorded.copy()
+    blocks = -(-len(samples) // WINDOW_SAMPLES)
+    starts = np.arange(blocks) * WINDOW_SAMPLES
+    # Blocks, since single samples may be equal: zeros.
+    lifted = np.logical_or.reduceat(levelled != recorded, starts) if blocks else np.zeros(0, bool)
+    edges = np.flatnonzero(np.diff(lifted, prepend=False, append=False)) * WINDOW_SAMPLES
+    for first, last in edges.reshape(-1, 2).tolist():
+        voiced = sum(max(0, min(end, last) - max(start, first)) for start, end in speech)
+        if voiced >= _LEAST_VOICE_SAMPLES:
+            samples[first:last] = levelled[first:last]
+    return samples
