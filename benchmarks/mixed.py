@@ -5,9 +5,9 @@ faster-whisper, with its VAD and without.
 
 Each recording is mixed from the test speech at random: three to five utterances of one or two voices, single digits
 among them, 1 to 300 s apart (log-uniform), over digital silence, noise or music of -70 to -20 dBFS; every fourth is a
-call with a channel for each voice, which the job is asked to split. Asked for are the words that faster-whisper's
-`transcribe` reads in the clean clip: the model is the same on all sides, so what is lost is lost in the mix. A word is
-found if it stands, in order, within half a second of its utterance; what stands outside of all is text without speech.
+call with a channel for each voice, which the job is asked to split. Asked for are the words that both the job and
+faster-whisper's `transcribe` read in the clean clip, so that what is lost is lost in the mix. A word is found if it
+stands, in order, within half a second of its utterance; what stands outside of all is text without speech.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def main() -> None:
     options = parser.parse_args()
     random = np.random.default_rng(options.seed)
     read = peer("base")
-    utterances = list(clean(options.data, read, random))
     with tempfile.TemporaryDirectory() as folder:
+        utterances = list(clean(options.data, Path(folder), read, random))
         backgrounds = sounds(options.data)
         recordings = [mixed(Path(folder), at, utterances, backgrounds, random) for at in range(options.recordings)]
         hours = sum(recording.duration_s for recording in recordings) / 3600
@@ -98,16 +98,29 @@ def main() -> None:
     report(sides)
 
 
-def clean(data: Path, read: Callable[[Path, bool], Transcript], random: np.random.Generator) -> Iterator[Clean]:
-    """The speech, and of its words those that are read in it; clips in which nothing is read are left out."""
-    spoken = [(clip.path, clip.text) for clip in clips(data, *_FOLDERS) if clip.duration_s <= _LONGEST_S]
+def clean(
+    data: Path, folder: Path, read: Callable[[Path, bool], Transcript], random: np.random.Generator
+) -> Iterator[Clean]:
+    """The speech, and of its words those that both sides read in it; clips in which nothing is read are left out."""
+    spoken = {clip.path: clip.text for clip in clips(data, *_FOLDERS) if clip.duration_s <= _LONGEST_S}
     digits = sorted((data / "fsdd").glob("*.wav"))
-    spoken += [(path, _DIGITS[int(path.name[0])]) for path in random.choice(np.array(digits), len(spoken), False)]
-    for path, text in spoken:
-        words = tuple(word for word, there in agreeing(normal(text), normal(read(path, False).text)) if there)
+    spoken |= {path: _DIGITS[int(path.name[0])] for path in random.choice(np.array(digits), len(spoken), False)}
+    sounds = {folder / f"clean_{at:04d}.flac": leveled(path) for at, path in enumerate(spoken)}
+    for path, sound in sounds.items():
+        soundfile.write(path, np.clip(sound, -1, 1), SAMPLE_RATE_HZ, subtype="PCM_24")
+    by_job = job(list(sounds), "mix")
+    for (path, sound), text in zip(sounds.items(), spoken.values(), strict=True):
+        words = normal(text)
+        for hypothesis in (by_job[path], read(path, False)):
+            words = tuple(word for word, there in agreeing(words, normal(hypothesis.text)) if there)
         if words:
-            (sound,), _ = decoded(path)
-            yield Clean(sound * np.float32(10 ** ((_SPEECH_DBFS - speech_dbfs(sound)) / 20)), words)
+            yield Clean(sound, words)
+
+
+def leveled(path: Path) -> Samples:
+    (sound,), _ = decoded(path)
+    gain_db = _SPEECH_DBFS - speech_dbfs(sound)
+    return np.asarray(sound * 10 ** (gain_db / 20), np.float32)
 
 
 def speech_dbfs(samples: Samples) -> float:
@@ -157,13 +170,15 @@ def mixed(
 
 
 def ours(recordings: Iterable[Recording]) -> dict[Path, Transcript]:
+    mono = [recording.path for recording in recordings if not recording.is_call]
+    calls = [recording.path for recording in recordings if recording.is_call]
+    return job(mono, "mix") | job(calls, "split")
+
+
+def job(paths: list[Path], channels: str) -> dict[Path, Transcript]:
     """The whole job with the default configuration and the language given, as faster-whisper is given it."""
-    spark, found = session(), {}
-    for channels, is_call in (("mix", False), ("split", True)):
-        paths = [recording.path for recording in recordings if recording.is_call is is_call]
-        config = load_config("conf/local.yaml", ["language=en", f"audio.channels={channels}"])
-        found.update(run_job(spark, paths, config)[0])
-    return found
+    config = load_config("conf/local.yaml", ["language=en", f"audio.channels={channels}"])
+    return run_job(session(), paths, config)[0]
 
 
 def peer(model: str) -> Callable[[Path, bool], Transcript]:
