@@ -91,7 +91,7 @@ def test_a_gap_in_the_time_stamps_is_silence(container: str, codec: str, rate_hz
     assert click_times_ms(whole[0]) == pytest.approx([1000], abs=60)
 
 
-def _restamped(content: bytes, container: str, clock: Callable[[int], int | None], **options: str) -> bytes:
+def restamped(content: bytes, container: str, clock: Callable[[int], int | None], **options: str) -> bytes:
     """With time stamps by `clock`, of ms; packets of which it says None are left out."""
     target = io.BytesIO()
     with av.open(io.BytesIO(content)) as source, av.open(target, "w", format=container, options=options) as file:
@@ -125,7 +125,7 @@ def test_time_stamps_are_believed_where_they_agree(
     container: str, clock: Callable[[int], int | None], at_ms: list[int]
 ) -> None:
     content = muxed(clicks(48_000, _CLICKS_MS, 5000), 48_000, "webm", "libopus")
-    samples, report = decoded(_restamped(content, container, clock))
+    samples, report = decoded(restamped(content, container, clock))
     assert click_times_ms(samples[0]) == pytest.approx(at_ms, abs=60)
     assert (report.damage is not None) == (clock(3000) == 200_003_000)
 
@@ -159,7 +159,7 @@ def test_transport_streams_that_were_joined_lose_nothing_and_wait_for_nothing() 
 
 
 def test_a_gap_in_an_ogg_file_is_silence() -> None:
-    content = _restamped(
+    content = restamped(
         muxed(clicks(48_000, _CLICKS_MS, 5000), 48_000, "webm", "libopus"), "ogg", _shifted(5000), page_duration="20000"
     )
     samples, report = decoded(content)
