@@ -92,9 +92,9 @@ class Submitted:
     def output(self) -> str:
         return (self.folder / "output").read_text()
 
-    def wait(self) -> None:
+    def wait(self, timeout_s: float = _JOB_S) -> None:
         """Until it has ended well."""
-        assert self.process.wait(_JOB_S) == 0, self.output()[-6000:]
+        assert self.process.wait(timeout_s) == 0, self.output()[-6000:]
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """Spark's own record of the run: its events SparkListener`kind`, in order."""
@@ -104,14 +104,14 @@ class Submitted:
 
 
 @contextmanager
-def running_cluster(folder: Path) -> Iterator[Cluster]:
-    """Two workers, in each room for one executor of conf/spark-gpu.conf."""
+def running_cluster(folder: Path, addresses: Sequence[str] = GPU_ADDRESSES) -> Iterator[Cluster]:
+    """A worker for each GPU address, in each room for one executor of conf/spark-gpu.conf."""
     with ExitStack() as stack:
         stack.enter_context(_daemon(folder, "master", "org.apache.spark.deploy.master.Master", "--port", "0"))
         master = _said(folder / "master.log", r"Starting Spark master at (spark://\S+)")
-        for address in GPU_ADDRESSES:
+        for address in addresses:
             stack.enter_context(_worker(folder, f"worker_{address}", address, master))
-        for address in GPU_ADDRESSES:
+        for address in addresses:
             _said(folder / f"worker_{address}.log", r"Successfully registered with master (\S+)")
         yield Cluster(folder, master)
 
