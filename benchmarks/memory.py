@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import soundfile
 
 from benchmarks.common import machine
+from tests.kit.lake import ENGINE, set_options
 
 EXAMPLE = Path("examples/audio/long_talk.mp3")
 HOURS = 10
@@ -71,14 +72,7 @@ def run_job(folder: Path, recordings: list[Path]) -> tuple[int, float]:
     sizes = [path.stat().st_size for path in recordings]
     pq.write_table(pa.table({"uri": [str(path) for path in recordings], "size_bytes": sizes}), manifest)
     command = [sys.executable, "-m", "jobs.transcribe", "--manifest", str(manifest), "--tables", str(folder / "tables")]
-    command += [
-        "--set",
-        "engine.name=tests.kit.engine:Spec",
-        "--set",
-        "aligners=[recognizer]",
-        "--set",
-        "retry.missed_speech_s=60",
-    ]
+    command += set_options(*ENGINE)
     started = time.monotonic()
     job = subprocess.Popen(command)
     peak_bytes = 0

@@ -26,7 +26,7 @@ from schemas.config import SAMPLE_RATE_HZ, Config
 from tests.kit import delta_log
 from tests.kit.cluster import GPU_ADDRESSES, running_cluster
 from tests.kit.comparison import contents, differences
-from tests.kit.lake import ENGINE, ROOT, cut, engine_config, talk, write_clip, write_manifest
+from tests.kit.lake import ENGINE, ROOT, cut, engine_config, set_options, talk, write_clip, write_manifest
 from transforms.lake.session import session
 from transforms.run.job import transcribe
 
@@ -82,7 +82,7 @@ def executors(folder: Path, hours: float, times_real_time: float) -> None:
     for count in (1, 2):
         root, home = folder / f"executors_{count}", folder / f"cluster_{count}"
         home.mkdir()
-        settings = [f"--set={pair}" for pair in (*ENGINE[:2], f"engine.options.delay_s={delay_s}")]
+        settings = set_options(*ENGINE, f"engine.options.delay_s={delay_s}")
         with (
             running_cluster(home, GPU_ADDRESSES[:count]) as cluster,
             cluster.submit("job", "--manifest", manifest, "--tables", root, *settings) as submitted,
@@ -121,9 +121,7 @@ def submit(folder: Path, manifest: Path, slots: int, delay_s: float) -> float:
     root = folder / f"slots_{slots}"
     command = [str(Path(sys.executable).parent / "spark-submit"), "--master", f"local[{slots},4]"]
     command += ["--properties-file", "conf/spark-local.conf", "jobs/transcribe.py", "--manifest", str(manifest)]
-    command += ["--tables", str(root)]
-    for pair in (*ENGINE[:2], f"engine.options.delay_s={delay_s}"):
-        command += ["--set", pair]
+    command += ["--tables", str(root), *set_options(*ENGINE, f"engine.options.delay_s={delay_s}")]
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
     (run,) = delta_log.rows(root, "runs")

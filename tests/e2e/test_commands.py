@@ -20,7 +20,7 @@ from schemas.config import show_config
 from tests.e2e.checkout import environment, start_quickly
 from tests.e2e.conftest import Finished
 from tests.kit import delta_log
-from tests.kit.lake import QUICK_SUBMIT, ROOT, engine_config, write_manifest
+from tests.kit.lake import ENGINE, QUICK_SUBMIT, ROOT, engine_config, set_options, write_manifest
 
 
 def test_spark_submit_runs_from_anywhere_with_nothing_but_a_zip(finished: Finished, tmp_path: Path) -> None:
@@ -108,15 +108,7 @@ def test_a_manifest_that_cannot_be_used_is_told_in_one_sentence_and_nothing_has_
     finished: Finished, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "manifest.parquet"
-    settings = (
-        "--set",
-        "engine.name=tests.kit.engine:Spec",
-        "--set",
-        "aligners=[recognizer]",
-        "--set",
-        "retry.missed_speech_s=60",
-    )
-    asked = (*settings, "--manifest", path, "--tables", tmp_path / "tables")
+    asked = (*set_options(*ENGINE), "--manifest", path, "--tables", tmp_path / "tables")
     assert "manifest.parquet cannot be read" in refused(capsys, jobs.transcribe.main, *asked)
     pq.write_table(pa.table({"path": ["a.wav"]}), path)
     assert "column uri is missing" in refused(capsys, jobs.transcribe.main, *asked)

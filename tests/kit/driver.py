@@ -13,7 +13,7 @@ from pathlib import Path
 
 from schemas.tables import ALL
 from tests.kit import delta_log
-from tests.kit.lake import ENGINE, QUICK_SUBMIT, ROOT, read_calls
+from tests.kit.lake import ENGINE, QUICK_SUBMIT, ROOT, SHORT_PARTS, read_calls, set_options
 
 _TIMEOUT_S = 600
 
@@ -35,8 +35,9 @@ class Driver:
     @classmethod
     def of_tests(cls, manifest: Path, root: Path, calls: Path, *settings: str) -> Driver:
         """With the deterministic engine, which logs to `calls`, and `settings` as for --set."""
-        pairs = (*ENGINE, f"engine.options.log_path={calls}", *settings)
-        return cls(manifest, root, calls, [part for pair in pairs for part in ("--set", pair)])
+        return cls(
+            manifest, root, calls, set_options(*ENGINE, SHORT_PARTS, f"engine.options.log_path={calls}", *settings)
+        )
 
     @property
     def seconds(self) -> float:

@@ -34,9 +34,10 @@ TALK = EXAMPLES / "long_talk.mp3"
 ENGINE = (
     "engine.name=tests.kit.engine:Spec",
     "aligners=[recognizer]",
-    "packing.part_minutes=0.5",
     "retry.missed_speech_s=60",  # it reads pauses, too
 )
+"""The deterministic engine with its own word times, as for --set."""
+SHORT_PARTS = "packing.part_minutes=0.5"
 PUBLIC = ("recordings", "segments", "words", "failures")
 QUICK_SPARK = {
     "spark.sql.codegen.wholeStage": "false",
@@ -109,9 +110,14 @@ def file_row(path: Path, **columns: Any) -> dict[str, Any]:
 
 
 def engine_config(*overrides: str, **options: Any) -> Config:
-    """The deterministic engine with its own word times; `options` are the engine's, `overrides` as for --set."""
+    """The deterministic engine over short parts; `options` are the engine's, `overrides` as for --set."""
     values = [f"engine.options.{name}={value}" for name, value in options.items()]
-    return load_config(None, [*ENGINE, *values, *overrides])
+    return load_config(None, [*ENGINE, SHORT_PARTS, *values, *overrides])
+
+
+def set_options(*pairs: str) -> list[str]:
+    """The arguments of a command that set `pairs`, as `engine_config` does in this process."""
+    return [part for pair in pairs for part in ("--set", pair)]
 
 
 @dataclass

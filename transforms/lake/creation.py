@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from pyspark import inheritable_thread_target
 from pyspark.errors import AnalysisException
 from pyspark.sql.types import StructField
 
@@ -43,8 +45,10 @@ def create(tables: Tables, which: Iterable[Table] = ALL) -> None:
     which = list(which)
     if tables.in_catalog:
         tables.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {tables.root}")
-    for table in which:
-        _create(tables, table)
+    # Side by side: most of their time they wait for the driver's small jobs, the store and Java that is cold.
+    with ThreadPoolExecutor(len(which) or 1) as pool:
+        for made in [pool.submit(inheritable_thread_target(tables.spark)(_create), tables, table) for table in which]:
+            made.result()
     if RECORDINGS in which and _HAS_TAKES not in properties(tables, RECORDINGS):
         give_takes(tables)
         _set(tables, RECORDINGS, {_HAS_TAKES: "1"})
