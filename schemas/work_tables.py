@@ -128,7 +128,7 @@ RUNS = Table(
         (
             "stage_seconds",
             pa.map_(TEXT, DOUBLE),
-            "seconds in fetch, decode, vad, load, recognize, align, and wait (for audio), summed over tasks",
+            "seconds in load, recognize, wait (for audio), and beside these in fetch, decode, vad, align; of all tasks",
         ),
         ("batches", BIGINT, "batches given to the engine"),
         ("batch_fill", DOUBLE, "audio seconds in batches / seconds after padding to the longest clip"),

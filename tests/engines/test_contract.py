@@ -57,7 +57,7 @@ def utterances() -> list[Utterance]:
 
 @pytest.fixture(scope="module")
 def answers(spec: Any, utterances: list[Utterance]) -> list[Hypothesis]:
-    return load_once(spec).recognize(utterances)  # type: ignore[no-any-return]
+    return load_once(spec).engine.recognize(utterances)  # type: ignore[no-any-return]
 
 
 def test_a_spec_is_a_value_that_travels_to_the_workers(spec: Any) -> None:
@@ -75,14 +75,14 @@ def test_the_key_is_json_that_names_the_engine(spec: Any) -> None:
 
 def test_n_in_n_out(spec: Any, utterances: list[Utterance], answers: list[Hypothesis]) -> None:
     assert len(answers) == len(utterances)
-    assert load_once(spec).recognize([]) == []
+    assert load_once(spec).engine.recognize([]) == []
     assert any(answer.text for answer in answers)
 
 
 def test_a_result_does_not_depend_on_the_batch(
     spec: Any, utterances: list[Utterance], answers: list[Hypothesis]
 ) -> None:
-    recognizer = load_once(spec)
+    recognizer = load_once(spec).engine
     reversed_batch = recognizer.recognize(utterances[::-1])[::-1]
     for utterance, answer, other in zip(utterances, answers, reversed_batch, strict=True):
         (alone,) = recognizer.recognize([utterance])

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from schemas.config import RetryConfig
 from transforms.engines import EngineLost, Utterance
 from transforms.engines.device import device_errors
 from transforms.engines.whisper import WhisperSpec
-from transforms.recognition.second_try import Tries, recognize_safely
+from transforms.recognition.second_try import Tries, recognize_all
 
 
 class DeadModel:
@@ -39,10 +40,9 @@ def test_a_dead_gpu_under_whisper_fails_the_task(message: str) -> None:
     engine = WhisperSpec("tiny.en").load()
     engine._model = DeadModel(message)
     utterances = [Utterance(np.zeros(16_000, np.float32), "en")] * 4
-    tries = Tries()
-    with pytest.raises(EngineLost):
-        recognize_safely(engine, utterances, tries)
-    assert (tries.out_of_memory > 0) == ("out of memory" in message)
+    with pytest.raises(EngineLost) as lost:
+        recognize_all(engine, utterances, RetryConfig(), Tries())
+    assert ("with one utterance of 1.0 s" in str(lost.value)) == ("out of memory" in message)
 
 
 @pytest.mark.parametrize(

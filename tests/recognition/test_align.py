@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.kit.aligning import align_all
 from tests.kit.texts import LANGUAGES, TEXTS, tokens_of
 from transforms.engines import AlignmentRequest, EngineLost, Hypothesis, Samples
-from transforms.recognition.align import align_all
 from transforms.text.tokens import Token, WordTime, WordTimes
 
 _RECOGNIZER = ("recognizer", None, None)

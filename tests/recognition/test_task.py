@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -296,3 +297,35 @@ def test_a_language_that_the_engine_does_not_know_costs_its_row_before_anything_
     assert "'tlh'" in closing["error"]["message"] and "no such file.wav" in closing["error"]["message"]
     assert not any(row["error"] for name in names for row in found[name])
     assert (report.recordings, report.failed, report.batches) == (3, 1, len(engine.chunks))
+
+
+class _Pacing:
+    """A recognizer and an aligner that goes on only when the recognizer has begun its next batch."""
+
+    languages = None
+
+    def __init__(self) -> None:
+        self.begun, self.timed = threading.Semaphore(0), 0
+
+    def load(self) -> _Pacing:
+        return self
+
+    def recognize(self, utterances: Sequence[Utterance]) -> list[Hypothesis]:
+        self.begun.release()
+        return Reader().recognize(utterances)
+
+    def align(self, requests: Sequence[AlignmentRequest]) -> list[WordTimes | None]:
+        if not self.timed:
+            assert self.begun.acquire(timeout=60)
+            assert self.begun.acquire(timeout=60), "the recognizer waited for the aligner"
+        self.timed += len(requests)
+        return [[WordTime(0, 100)] * len(request.words) for request in requests]
+
+
+def test_the_recognizer_goes_on_while_words_are_timed(examples: Path) -> None:
+    both = _Pacing()
+    rows = [work_row(examples / "meeting_note.flac", language="en")]
+    found, report = _run(rows, _task(both, (("both", both),), batching={"max_padded_audio_s": 6}))  # type: ignore[arg-type]
+    assert not any(row["error"] for row in found)
+    assert both.timed == len(found) - 1 > 2
+    assert report.batches > 2

@@ -1,4 +1,4 @@
-"""Threads that run the front end ahead of the engine, bounded in bytes. The only file that knows threads."""
+"""Threads that run the front end ahead of the engine, bounded in bytes."""
 
 from __future__ import annotations
 
@@ -18,18 +18,22 @@ class Prefetch:
     task does.
 
     Events of one work come in order; works are started in order, and finish as they may. At most `prefetch_mib` of
-    samples wait.
+    samples wait. Whoever waits for `changed`, too, hears of each event.
     """
 
     def __init__(
-        self, works: Iterable[Work], config: Config, read: Callable[[Work, Config, StageClock], Events] = front
+        self,
+        works: Iterable[Work],
+        config: Config,
+        read: Callable[[Work, Config, StageClock], Events] = front,
+        changed: threading.Condition | None = None,
     ) -> None:
         self._works, self._config, self._read = iter(works), config, read
         self._max_bytes = config.batching.prefetch_mib << 20
         self._events: deque[Chunk | Closing | BaseException] = deque()
         self._waiting_bytes = 0
         self._stopped = False
-        self._changed = threading.Condition()
+        self._changed = changed or threading.Condition()
         self._works_lock = threading.Lock()
         self.stage_seconds: Counter[str] = Counter()
         self._threads = [
@@ -66,6 +70,12 @@ class Prefetch:
         if isinstance(event, BaseException):
             raise event
         return event
+
+    @property
+    def ready(self) -> bool:
+        """True if `next` has an event without waiting."""
+        with self._changed:
+            return bool(self._events)
 
     @property
     def ended(self) -> bool:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from schemas.config import AUTO_PER_CHUNK, Config, ConfigError
 from transforms.engines.gpu import gpu_address
+from transforms.engines.resident import Resident
 from transforms.errors import MachineError
 from transforms.text.tokens import Token, WordTimes
 
@@ -201,12 +202,12 @@ def _spec(name: str, known: Mapping[str, str], options: Mapping[str, Any]) -> An
     return spec.checked()
 
 
-_loaded: dict[Any, Any] = {}
+_loaded: dict[Any, Resident] = {}
 _loaded_for: str | None = None
 """The address of the GPU that the engines of this process were loaded for."""
 
 
-def load_once(spec: EngineSpec) -> Any:
+def load_once(spec: EngineSpec) -> Resident:
     """The loaded engine of this process, made at the first call with an equal spec. Not for use from several threads at
     once.
 
@@ -220,7 +221,7 @@ def load_once(spec: EngineSpec) -> Any:
         gc.collect()  # models hold themselves in cycles, and their memory is wanted now
     _loaded_for = address
     if spec not in _loaded:
-        _loaded[spec] = spec.load()
+        _loaded[spec] = Resident(spec.load)
     return _loaded[spec]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from schemas.config import SAMPLE_RATE_HZ
 from transforms.engines import (
-    Aligner,
     AlignerSpec,
     AlignmentRequest,
     Hypothesis,
@@ -16,13 +16,21 @@ from transforms.engines import (
     languages_of,
     longest_s,
 )
+from transforms.engines.resident import Resident
 from transforms.errors import RecordingError
-from transforms.recognition.safely import ask_safely
+from transforms.recognition.batching import Window
+from transforms.recognition.dialogues import Dialogue
+from transforms.recognition.streams import Batches, Stream
 from transforms.text.tokens import WordTime, WordTimes
 from transforms.text.words import Span, confidences, settle_times, split_words, token_times
 
-LoadedAligner = tuple[str, AlignerSpec | None, Aligner | None]
-"""(name, spec, aligner); both None for the recognizer's own times."""
+
+class AlignerAtWork(NamedTuple):
+    """A configured aligner; spec and stream are None for the recognizer's own times."""
+
+    name: str
+    spec: AlignerSpec | None
+    stream: Stream | None
 
 
 class Timed(NamedTuple):
@@ -33,39 +41,48 @@ class Timed(NamedTuple):
     error: RecordingError | None
 
 
-def align_all(aligners: Sequence[LoadedAligner], items: Sequence[tuple[Samples, Hypothesis]]) -> list[Timed]:
-    """For each (samples, hypothesis), in order: its words, timed by the first aligner that can.
+def aligner_stream(
+    name: str, engine: Resident, window: Window[AlignmentRequest], bell: threading.Condition
+) -> Batches[AlignmentRequest, WordTimes | None]:
+    """The stream of a loaded aligner."""
+    what = f"aligner '{name}'"
+
+    def failure(error: Exception) -> RecordingError:
+        reason = f"{what} failed on this text: {type(error).__name__}: {error}"
+        return RecordingError("align", type(error).__name__, f"{reason}; the text stands, please report it")
+
+    return Batches(what, engine, engine.engine.align, failure, window, bell)
+
+
+def timing(aligners: Sequence[AlignerAtWork], samples: Samples, hypothesis: Hypothesis) -> Dialogue[Timed]:
+    """The words of `hypothesis`, timed by the first aligner that can.
 
     Times are ms from the first sample, offsets count in the hypothesis' text. Where no aligner can, the name and the
     times are None. A word that the chosen aligner cannot time takes the recognizer's time, if 'recognizer' is
-    configured. An aligner that raises over a text is passed over for it, and the first such error told.
+    configured. An aligner that raises over the text is passed over, and the first such error told.
 
-    Raises EngineLost if an aligner cannot go on at all, RuntimeError if one breaks its contract.
+    Raises RuntimeError if an aligner does not return one time a word.
     """
-    spans = [split_words(hypothesis.text, hypothesis.language) for _, hypothesis in items]
-    found: list[tuple[str, WordTimes] | None] = [None] * len(items)
-    errors: dict[int, RecordingError] = {}
-    for name, spec, aligner in aligners:
-        open_items = [i for i, times in enumerate(found) if times is None and spans[i] and _takes(spec, *items[i])]
-        times = (
-            [token_times(spans[i], items[i][1].tokens) for i in open_items]
-            if aligner is None
-            else _ask(name, aligner, items, spans, open_items)
-        )
-        for index, word_times in zip(open_items, times, strict=True):
-            if isinstance(word_times, RecordingError):
-                errors.setdefault(index, word_times)
-            elif word_times is not None and any(time is not None for time in word_times):
-                found[index] = (name, word_times)
-    own_times_allowed = any(aligner is None for _, _, aligner in aligners)
-    return [
-        Timed(
-            times[0] if times else None,
-            _words(items[i], spans[i], times[1] if times else None, own_times_allowed),
-            errors.get(i),
-        )
-        for i, times in enumerate(found)
-    ]
+    spans = split_words(hypothesis.text, hypothesis.language)
+    error: RecordingError | None = None
+    for name, spec, stream in aligners:
+        if not spans or not _takes(spec, samples, hypothesis):
+            continue
+        if stream is None:
+            times: WordTimes | RecordingError | None = token_times(spans, hypothesis.tokens)
+        else:
+            request = AlignmentRequest(samples, hypothesis.text, tuple(spans), hypothesis.language)
+            (times,) = yield [(stream, request)]
+        if isinstance(times, RecordingError):
+            error = error or times
+        elif times is not None:
+            check_counts(f"aligner '{name}', words of one text", len(spans), len(times))
+            if any(time is not None for time in times):
+                break
+    else:
+        name, times = None, None
+    own_times_allowed = any(stream is None for _, _, stream in aligners)
+    return Timed(name, _words(samples, hypothesis, spans, times, own_times_allowed), error)
 
 
 def _takes(spec: AlignerSpec | None, samples: Samples, hypothesis: Hypothesis) -> bool:
@@ -76,34 +93,9 @@ def _takes(spec: AlignerSpec | None, samples: Samples, hypothesis: Hypothesis) -
     return speaks and (most_s is None or len(samples) <= most_s * SAMPLE_RATE_HZ)
 
 
-def _ask(
-    name: str,
-    aligner: Aligner,
-    items: Sequence[tuple[Samples, Hypothesis]],
-    spans: Sequence[list[Span]],
-    indexes: Sequence[int],
-) -> list[WordTimes | RecordingError | None]:
-    what = f"aligner '{name}'"
-    requests = [AlignmentRequest(items[i][0], items[i][1].text, tuple(spans[i]), items[i][1].language) for i in indexes]
-
-    def failure(error: Exception) -> RecordingError:
-        reason = f"{what} failed on this text: {type(error).__name__}: {error}"
-        return RecordingError("align", type(error).__name__, f"{reason}; the text stands, please report it")
-
-    def audio_s(request: AlignmentRequest) -> float:
-        return len(request.samples) / SAMPLE_RATE_HZ
-
-    answers = ask_safely(what, aligner.align, requests, failure, audio_s)
-    for request, answer in zip(requests, answers, strict=True):
-        if answer is not None and not isinstance(answer, RecordingError):
-            check_counts(f"{what}, words of one text", len(request.words), len(answer))
-    return answers
-
-
 def _words(
-    item: tuple[Samples, Hypothesis], spans: Sequence[Span], times: WordTimes | None, own_times_allowed: bool
+    samples: Samples, hypothesis: Hypothesis, spans: Sequence[Span], times: WordTimes | None, own_times_allowed: bool
 ) -> list[dict[str, Any]]:
-    samples, hypothesis = item
     times = list(times) if times is not None else [None] * len(spans)
     if own_times_allowed and None in times:
         own = token_times(spans, hypothesis.tokens)

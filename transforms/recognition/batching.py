@@ -1,53 +1,72 @@
-"""Chunks of many recordings → batches of like length, sized by padded audio. No result depends on it."""
+"""What waits for an engine → batches of like length, sized by padded audio. No result depends on it."""
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any
+import math
+from typing import Any, Generic, Protocol, TypeVar
 
-from schemas.config import BatchingConfig
-from transforms.recognition.languages import Ready
+from schemas.config import SAMPLE_RATE_HZ
+from transforms.engines import Samples
 
-_halved: Counter[Any] = Counter()
-"""How often batches for an engine did not fit into this process's memory: its later tasks need not find out again."""
+_fits_s: dict[Any, float] = {}
+"""Padded audio that fits into this process's memory, by engine, where more did not: later tasks need not find out
+again."""
 
 
-class Window:
-    """Holds chunks that may be recognized, and hands them out longest first, so that a batch wastes little padding.
+class Heard(Protocol):
+    @property
+    def samples(self) -> Samples: ...
 
-    `engine` is the spec of who recognizes them: one that ran out of memory gets smaller batches in this process.
+
+Item = TypeVar("Item", bound=Heard)
+
+
+def audio_s(item: Heard) -> float:
+    return len(item.samples) / SAMPLE_RATE_HZ
+
+
+def padded_s(items: list[Any]) -> float:
+    """Each as long as the longest."""
+    return len(items) * max(map(audio_s, items), default=0.0)
+
+
+class Window(Generic[Item]):
+    """Holds items, and hands them out longest first, so that a batch wastes little padding.
+
+    `engine` stands for who is asked (its spec): one that ran out of memory gets smaller batches in this process.
     """
 
-    def __init__(self, config: BatchingConfig, engine: Any = None) -> None:
-        self._engine = engine
-        self._full_s = config.max_padded_audio_s
-        self._ready: list[Ready] = []
+    def __init__(self, most_padded_s: float, engine: Any = None) -> None:
+        self._engine, self._most_padded_s = engine or object(), most_padded_s
+        self._waiting: list[tuple[Any, Item]] = []
         self.audio_s = 0.0
 
     def __len__(self) -> int:
-        return len(self._ready)
+        return len(self._waiting)
+
+    @property
+    def most_padded_s(self) -> float:
+        return min(self._most_padded_s, _fits_s.get(self._engine, math.inf))
 
     @property
     def has_full_batch(self) -> bool:
-        return self.audio_s >= self._max_padded_s
+        return self.audio_s >= self.most_padded_s
 
-    @property
-    def _max_padded_s(self) -> float:
-        return self._full_s / 2.0 ** _halved[self._engine]
+    def add(self, id: Any, item: Item) -> None:
+        self._waiting.append((id, item))
+        self.audio_s += audio_s(item)
 
-    def add(self, ready: list[Ready]) -> None:
-        self._ready += ready
-        self.audio_s += sum(item.chunk.audio_s for item in ready)
+    def too_large(self, batch: list[Item]) -> None:
+        """This batch did not fit into memory: half of it is tried from now on, also in later windows of this
+        process."""
+        _fits_s[self._engine] = min(self.most_padded_s, padded_s(batch) / 2)
 
-    def halve(self) -> None:
-        """Smaller batches from now on, also in later windows of this process: the last one did not fit into memory."""
-        _halved[self._engine] += 1
-
-    def take(self) -> list[Ready]:
-        """The longest chunk and as many of the next longest as `max_padded_audio_s` holds; at least one. Raises
-        IndexError if empty."""
-        self._ready.sort(key=lambda item: len(item.chunk.samples))
-        count = max(1, min(len(self._ready), int(self._max_padded_s / max(self._ready[-1].chunk.audio_s, 1e-3))))
-        batch, self._ready = self._ready[-count:], self._ready[:-count]
-        self.audio_s -= sum(item.chunk.audio_s for item in batch)
+    def take(self) -> list[tuple[Any, Item]]:
+        """The longest item and as many of the next longest as `most_padded_s` holds; at least one. Raises IndexError if
+        empty."""
+        self._waiting.sort(key=lambda waiting: len(waiting[1].samples))
+        longest_s = max(audio_s(self._waiting[-1][1]), 1e-3)
+        count = max(1, int(min(len(self._waiting), self.most_padded_s / longest_s)))
+        batch, self._waiting = self._waiting[-count:], self._waiting[:-count]
+        self.audio_s = sum(audio_s(item) for _, item in self._waiting)
         return batch

@@ -1,7 +1,9 @@
-"""Recognize a batch so that one bad utterance costs only itself, and doubtful ones get a second try that can help."""
+"""Reads an utterance, and again what is doubtful, where a second try can help."""
 
 from __future__ import annotations
 
+import math
+import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +12,11 @@ from difflib import SequenceMatcher
 from schemas.config import SAMPLE_RATE_HZ, RetryConfig
 from transforms.audio.vad import quietest_sample
 from transforms.engines import Hypothesis, Recognizer, Utterance
+from transforms.engines.resident import Resident
 from transforms.errors import RecordingError
-from transforms.recognition.safely import ask_safely
+from transforms.recognition.batching import Window
+from transforms.recognition.dialogues import Dialogue, hold
+from transforms.recognition.streams import Batches, Stream
 from transforms.recognition.support import SpeechSpans, agree, holds, speech_alone
 from transforms.text.tokens import Token
 from transforms.text.words import separator
@@ -37,61 +42,69 @@ _ECHO_SHARE = 0.8
 class Tries:
     second: int = 0
     """Utterances that were recognized again."""
-    out_of_memory: int = 0
-    """Batches that did not fit into memory."""
+
+
+def recognizer_stream(
+    engine: Resident, window: Window[Utterance], bell: threading.Condition
+) -> Batches[Utterance, Hypothesis]:
+    """The stream of a loaded recognizer."""
+
+    def failure(error: Exception) -> RecordingError:
+        reason = f"{type(error).__name__}: {error}"
+        message = f"the recognizer failed: {reason}; listen to this stretch, then try --reprocess failed"
+        return RecordingError("recognize", type(error).__name__, message)
+
+    return Batches("the recognizer", engine, engine.engine.recognize, failure, window, bell)
 
 
 def recognize_all(
     recognizer: Recognizer, utterances: Sequence[Utterance], config: RetryConfig, tries: Tries
 ) -> list[Hypothesis | RecordingError]:
-    """One result an utterance, in order. What echoes the context is tried again without it, what fits its language
-    badly with any language, a loop or a truncation by halves, more text than the speech can hold on the speech alone;
-    each is flagged if that does not help. Text that nothing supports is dropped.
-
-    Raises EngineLost if the engine cannot go on, even with one utterance at a time.
-    """
-    results = recognize_safely(recognizer, utterances, tries)
-    for index, (utterance, result) in enumerate(zip(utterances, results, strict=True)):
-        if isinstance(result, Hypothesis):
-            results[index] = _reconsidered(recognizer, utterance, result, config, tries)
-    return results
+    """`reading` of each, in order, in one batch as far as it fits into memory."""
+    bell = threading.Condition()
+    stream = recognizer_stream(Resident(lambda: recognizer), Window(math.inf), bell)
+    return hold([reading(stream, utterance, config, tries) for utterance in utterances], [stream], bell)
 
 
-def _reconsidered(
-    recognizer: Recognizer, utterance: Utterance, first: Hypothesis, config: RetryConfig, tries: Tries
-) -> Hypothesis:
+def reading(
+    recognizer: Stream, utterance: Utterance, config: RetryConfig, tries: Tries
+) -> Dialogue[Hypothesis | RecordingError]:
+    """What echoes the context is tried again without it, what fits its language badly with any language, a loop or a
+    truncation by halves, more text than the speech can hold on the speech alone; each is flagged if that does not help.
+    Text that nothing supports is dropped. `tries` counts."""
+    first: Hypothesis | RecordingError
+    (first,) = yield [(recognizer, utterance)]
+    if isinstance(first, RecordingError):
+        return first
     if utterance.context and echoes(first.text, utterance.context):
         tries.second += 1
         utterance = replace(utterance, context=None)
-        (again,) = recognize_safely(recognizer, [utterance], tries)
+        (again,) = yield [(recognizer, utterance)]
         first = again if isinstance(again, Hypothesis) else replace(first, flags=(*first.flags, "context_echo"))
     if utterance.language and first.mean_logprob is not None and first.mean_logprob < _DOUBTFUL_LOGPROB:
         tries.second += 1
-        (free,) = recognize_safely(recognizer, [replace(utterance, language=None)], tries)
+        (free,) = yield [(recognizer, replace(utterance, language=None))]
         if isinstance(free, Hypothesis) and _plainly_other(free, first):
             first = replace(free, flags=(*free.flags, "language_mismatch"))
     seconds = len(utterance.samples) / SAMPLE_RATE_HZ
     if doubts := find_doubts(first, seconds):
         tries.second += 1
-        first = _by_halves(recognizer, utterance, first, config, tries) or replace(first, flags=(*first.flags, *doubts))
+        halves = yield from _by_halves(recognizer, utterance, first, config)
+        first = halves or replace(first, flags=(*first.flags, *doubts))
     if utterance.speech is not None and not holds(utterance.speech, first.text, config.missed_speech_s):
         tries.second += 1
-        first = _on_speech_alone(recognizer, utterance, utterance.speech, first, config, tries)
+        first = yield from _on_speech_alone(recognizer, utterance, utterance.speech, first, config)
     return first
 
 
 def _on_speech_alone(
-    recognizer: Recognizer,
-    utterance: Utterance,
-    speech: SpeechSpans,
-    first: Hypothesis,
-    config: RetryConfig,
-    tries: Tries,
-) -> Hypothesis:
+    recognizer: Stream, utterance: Utterance, speech: SpeechSpans, first: Hypothesis, config: RetryConfig
+) -> Dialogue[Hypothesis]:
     """Of a text that `speech` cannot hold: the text itself, flagged, if it is read there again; else what is read
     there, if that is to be believed; else nothing."""
     alone = replace(utterance, samples=speech_alone(utterance.samples, speech), language=first.language)
-    (again,) = recognize_safely(recognizer, [alone], tries)
+    again: Hypothesis | RecordingError
+    (again,) = yield [(recognizer, alone)]
     if isinstance(again, RecordingError) or (again.text and agree(first.text, again.text)):
         return replace(first, flags=(*first.flags, "unsupported"))
     believed = again.mean_logprob is None or again.mean_logprob >= _DOUBTFUL_LOGPROB
@@ -116,26 +129,6 @@ def echoes(text: str, context: str) -> bool:
         return False
     same = SequenceMatcher(None, said, given, autojunk=False).find_longest_match().size
     return same >= _ECHO_WORDS and same >= _ECHO_SHARE * len(said)
-
-
-def recognize_safely(
-    recognizer: Recognizer, utterances: Sequence[Utterance], tries: Tries
-) -> list[Hypothesis | RecordingError]:
-    """As the recognizer's `recognize`, but out of memory halves the batch, and an utterance that raises gets its error
-    as its result."""
-
-    def failure(error: Exception) -> RecordingError:
-        reason = f"{type(error).__name__}: {error}"
-        message = f"the recognizer failed: {reason}; listen to this stretch, then try --reprocess failed"
-        return RecordingError("recognize", type(error).__name__, message)
-
-    def out_of_memory() -> None:
-        tries.out_of_memory += 1
-
-    def audio_s(utterance: Utterance) -> float:
-        return len(utterance.samples) / SAMPLE_RATE_HZ
-
-    return ask_safely("the recognizer", recognizer.recognize, utterances, failure, audio_s, out_of_memory)
 
 
 def find_doubts(hypothesis: Hypothesis, seconds: float) -> tuple[str, ...]:
@@ -164,8 +157,8 @@ def repeats_itself(text: str) -> bool:
 
 
 def _by_halves(
-    recognizer: Recognizer, utterance: Utterance, first: Hypothesis, config: RetryConfig, tries: Tries
-) -> Hypothesis | None:
+    recognizer: Stream, utterance: Utterance, first: Hypothesis, config: RetryConfig
+) -> Dialogue[Hypothesis | None]:
     """The hypotheses of the two halves, cut at the quietest point of the middle, as one; None if a half fails or is too
     short."""
     samples = utterance.samples
@@ -176,7 +169,7 @@ def _by_halves(
         replace(utterance, samples=part, language=first.language)
         for part in (samples[:cut].copy(), samples[cut:].copy())
     ]
-    left, right = recognize_safely(recognizer, halves, tries)
+    left, right = yield [(recognizer, half) for half in halves]
     if isinstance(left, RecordingError) or isinstance(right, RecordingError):
         return None
     if first.text and not left.text and not right.text:

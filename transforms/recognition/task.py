@@ -1,11 +1,12 @@
 """The fused task: rows of the plan in, rows of the chunks table out. Audio never leaves the Python worker.
 
-Threads run the front end ahead (`prefetch`), chunks of many recordings form batches (`batching`), the engine
-recognizes, aligners time the words, and rows go out in Arrow batches.
+Threads run the front end ahead (`prefetch`), chunks of many recordings are read (`second_try`) and their words timed
+(`align`) by engines at work (`streams`), and rows go out in Arrow batches.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,17 +15,18 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.tables import CHUNKS, to_batch
-from transforms.audio.front import Chunk, Closing, StageClock, Work
+from transforms.audio.front import Chunk, Closing, Work
 from transforms.audio.prefetch import Prefetch
 from transforms.engines import Hypothesis, Utterance, languages_of, load_once
 from transforms.errors import RecordingError
-from transforms.recognition.align import align_all
+from transforms.recognition.align import AlignerAtWork, Timed, aligner_stream, timing
 from transforms.recognition.alike import in_process, outcome
 from transforms.recognition.batching import Window
-from transforms.recognition.languages import LanguageBook, only_spoken
+from transforms.recognition.dialogues import Dialogues
+from transforms.recognition.languages import LanguageBook, Ready, only_spoken
 from transforms.recognition.report import TaskReport
 from transforms.recognition.rows import TaskSpec, chunk_row, closing_row, failed_chunk_row, works_of
-from transforms.recognition.second_try import Tries, recognize_all
+from transforms.recognition.second_try import Tries, reading, recognizer_stream
 
 _ROWS_A_BATCH = 500
 
@@ -38,19 +40,35 @@ def recognize_partition(
     `report` is called once, at the end. What is wrong with a recording becomes a row; what is wrong with the machine is
     raised, as is MachineError when too many recordings in a row failed alike in this process.
     """
-    task, started = _Task(spec), time.monotonic()
-    with Prefetch(works_of(rows), spec.config, only_spoken(languages_of(spec.recognizer))) as front_end:
-        yield from task.run(front_end)
+    bell, known = threading.Condition(), languages_of(spec.recognizer)
+    with Prefetch(works_of(rows), spec.config, only_spoken(known), bell) as front_end:
+        task = _Task(spec, front_end, bell)
+        yield from task.run()
     task.report.seconds.update(front_end.stage_seconds)
-    task.report.busy_s = time.monotonic() - started - task.report.seconds["load"]
     report(task.report)
 
 
 class _Task:
-    def __init__(self, spec: TaskSpec) -> None:
-        self.spec, self.report = spec, TaskReport()
-        self._clock = StageClock()
-        self._window = Window(spec.config.batching, spec.recognizer)
+    def __init__(self, spec: TaskSpec, front_end: Prefetch, bell: threading.Condition) -> None:
+        """Loads the engines."""
+        self._spec, self._front_end, self._bell = spec, front_end, bell
+        self.report = TaskReport()
+        began_at = time.monotonic()
+        most_padded_s = spec.config.batching.max_padded_audio_s
+        window: Window[Utterance] = Window(most_padded_s, spec.recognizer)
+        self._recognizer = recognizer_stream(load_once(spec.recognizer), window, bell)
+        self._aligners = [
+            aligner_stream(name, load_once(aligner), Window(most_padded_s, aligner), bell)
+            for name, aligner in spec.aligners
+            if aligner is not None
+        ]
+        streams = iter(self._aligners)
+        self._timers = [
+            AlignerAtWork(name, aligner, None if aligner is None else next(streams)) for name, aligner in spec.aligners
+        ]
+        self._load_s = time.monotonic() - began_at
+        self._readings: Dialogues[Hypothesis | RecordingError] = Dialogues([self._recognizer])
+        self._timings: Dialogues[Timed] = Dialogues(self._aligners)
         self._languages = LanguageBook()
         self._open_chunks: Counter[tuple[str, int]] = Counter()
         self._closings: dict[tuple[str, int], Closing] = {}
@@ -59,14 +77,9 @@ class _Task:
         self._rows: list[dict[str, Any]] = []
         self._tries = Tries()
 
-    def run(self, front_end: Prefetch) -> Iterator[pa.RecordBatch]:
-        with self._clock("load"):
-            self._recognizer = load_once(self.spec.recognizer)
-            self._aligners = [
-                (name, spec, None if spec is None else load_once(spec)) for name, spec in self.spec.aligners
-            ]
-        while self._fill(front_end):
-            self._recognize(self._window.take())
+    def run(self) -> Iterator[pa.RecordBatch]:
+        began_at = time.monotonic()
+        while self._goes_on():
             if len(self._rows) >= _ROWS_A_BATCH:
                 yield self._flush()
         if self._rows:
@@ -75,75 +88,96 @@ class _Task:
             raise RuntimeError(
                 f"{len(self._closings)} recordings were left without a result; this is a bug, please report it"
             )
-        self.report.second_tries = self._tries.second
-        self.report.seconds.update(self._clock.seconds)
+        self._account(time.monotonic() - began_at)
 
-    def _fill(self, front_end: Prefetch) -> bool:
-        """Fills the window as far as is worth waiting for; False when all is done."""
-        lookahead_s = self.spec.config.batching.lookahead_audio_s
-        while self._window.audio_s + self._languages.held_s < lookahead_s:
-            enough = self._window.has_full_batch
-            with self._clock("wait"):
-                event = front_end.next(wait=not enough)
-            if event is None and (enough or front_end.ended):
-                break
+    def _account(self, busy_s: float) -> None:
+        recognizer, report = self._recognizer, self.report
+        report.busy_s, report.second_tries = busy_s, self._tries.second
+        report.batches, report.batch_audio_s = recognizer.batches, recognizer.audio_s
+        report.padded_audio_s = recognizer.padded_s
+        seconds = {
+            "load": self._load_s,
+            "recognize": recognizer.busy_s,
+            "align": sum((aligner.busy_s for aligner in self._aligners), 0.0),
+            "wait": busy_s - recognizer.busy_s,
+        }
+        report.seconds.update(seconds)
+
+    def _goes_on(self) -> bool:
+        """Does what there is to do, and waits until there is more; False when all is done."""
+        ended = self._front_end.ended
+        self._read_on()
+        self._take_what_is_done()
+        if ended or not self._has_room:
+            self._readings.hurry()
+        self._timings.hurry()
+        if ended and not self._readings and not self._timings:
+            return False
+        with self._bell:
+            self._bell.wait_for(
+                lambda: (
+                    self._readings.ready
+                    or self._timings.ready
+                    or (self._has_room and self._front_end.ready)
+                    or self._front_end.ended is not ended
+                )
+            )
+        return True
+
+    @property
+    def _has_room(self) -> bool:
+        waiting_s = self._readings.waiting_s + self._timings.waiting_s + self._languages.held_s
+        return waiting_s < self._spec.config.batching.lookahead_audio_s
+
+    def _read_on(self) -> None:
+        """Takes what the front end has ready, as far as the look-ahead reaches."""
+        while self._has_room and (event := self._front_end.next(wait=False)) is not None:
             if isinstance(event, Chunk):
                 self._open_chunks[_key(event.work)] += 1
-                self._window.add(self._languages.offer(event))
-            elif isinstance(event, Closing):
+                self._begin(self._languages.offer(event))
+            else:
                 self._close(event)
-        return len(self._window) > 0
 
     def _close(self, closing: Closing) -> None:
         self._closings[_key(closing.work)] = closing
         standing, ready = self._languages.close(closing.work)
-        self._window.add(ready)
-        self._finish([(heard.chunk, heard.hypothesis) for heard in standing])
+        self._begin(ready)
+        for heard in standing:
+            self._time(heard.chunk, heard.hypothesis)
         self._emit_if_done(closing.work)
 
-    def _recognize(self, batch: list[Any]) -> None:
-        utterances = [
-            Utterance(item.chunk.samples, item.language, item.chunk.work.context, item.chunk.speech) for item in batch
-        ]
-        with self._clock("recognize"):
-            failed_before = self._tries.out_of_memory
-            results = recognize_all(self._recognizer, utterances, self.spec.config.retry, self._tries)
-        if self._tries.out_of_memory > failed_before:
-            self._window.halve()
-        self.report.batches += 1
-        self.report.batch_audio_s += sum(item.chunk.audio_s for item in batch)
-        self.report.padded_audio_s += len(batch) * max(item.chunk.audio_s for item in batch)
-        done: list[tuple[Chunk, Hypothesis | RecordingError]] = []
-        for item, result in zip(batch, results, strict=True):
+    def _begin(self, ready: Iterable[Ready]) -> None:
+        for item in ready:
+            chunk = item.chunk
+            utterance = Utterance(chunk.samples, item.language, chunk.work.context, chunk.speech)
+            self._readings.begin(item, reading(self._recognizer, utterance, self._spec.config.retry, self._tries))
+
+    def _take_what_is_done(self) -> None:
+        for item, result in self._readings.done():
             if item.language is None:
                 standing, ready = self._languages.heard(item.chunk, result if isinstance(result, Hypothesis) else None)
-                done += [(heard.chunk, heard.hypothesis) for heard in standing]
-                self._window.add(ready)
-            if item.language is not None or isinstance(result, RecordingError):
-                done.append((item.chunk, result))
-        self._finish(done)
-
-    def _finish(self, done: list[tuple[Chunk, Hypothesis | RecordingError]]) -> None:
-        """Times the words of finished chunks and makes their rows."""
-        read = [(chunk, result) for chunk, result in done if isinstance(result, Hypothesis)]
-        with self._clock("align"):
-            timed = align_all(self._aligners, [(chunk.samples, hypothesis) for chunk, hypothesis in read])
-        errors: list[tuple[Chunk, RecordingError | None]] = []
-        for (chunk, hypothesis), words in zip(read, timed, strict=True):
-            self._rows.append(chunk_row(chunk, hypothesis, words, self.spec))
-            errors.append((chunk, words.error))
-        for chunk, result in done:
+                self._begin(ready)
+                for heard in standing:
+                    self._time(heard.chunk, heard.hypothesis)
+            elif isinstance(result, Hypothesis):
+                self._time(item.chunk, result)
             if isinstance(result, RecordingError):
-                self._rows.append(failed_chunk_row(chunk, result, self.spec))
-                errors.append((chunk, result))
-        for chunk, error in errors:
-            if error is None:
-                self._undone[_key(chunk.work)] = None
-            else:
-                self._undone.setdefault(_key(chunk.work), error)
-            self._open_chunks[_key(chunk.work)] -= 1
-        for work in {_key(chunk.work): chunk.work for chunk, _ in done}.values():
-            self._emit_if_done(work)
+                self._finish(item.chunk, failed_chunk_row(item.chunk, result, self._spec), result)
+        for (chunk, hypothesis), timed in self._timings.done():
+            self._finish(chunk, chunk_row(chunk, hypothesis, timed, self._spec), timed.error)
+
+    def _time(self, chunk: Chunk, hypothesis: Hypothesis) -> None:
+        self._timings.begin((chunk, hypothesis), timing(self._timers, chunk.samples, hypothesis))
+
+    def _finish(self, chunk: Chunk, row: dict[str, Any], error: RecordingError | None) -> None:
+        key = _key(chunk.work)
+        self._rows.append(row)
+        if error is None:
+            self._undone[key] = None
+        else:
+            self._undone.setdefault(key, error)
+        self._open_chunks[key] -= 1
+        self._emit_if_done(chunk.work)
 
     def _emit_if_done(self, work: Work) -> None:
         key = _key(work)
@@ -151,7 +185,7 @@ class _Task:
             return
         closing = self._closings.pop(key)
         del self._open_chunks[key]
-        self._rows.append(closing_row(closing, self.spec, self._languages.language(work)))
+        self._rows.append(closing_row(closing, self._spec, self._languages.language(work)))
         self._languages.forget(work)
         self.report.recordings += not closing.continues
         self.report.failed += closing.error is not None
@@ -159,7 +193,7 @@ class _Task:
         undone = self._undone.pop(key, None)
         ended = outcome(closing.error or undone)
         self.report.alike += ended
-        in_process(self.spec.run_id, ended).check(self.spec.config.run.alike_failures)
+        in_process(self._spec.run_id, ended).check(self._spec.config.run.alike_failures)
 
     def _flush(self) -> pa.RecordBatch:
         rows, self._rows = self._rows, []

@@ -25,11 +25,10 @@ from transforms.text.clock import clock
 
 _ENGINE_STAGES = {
     "recognize": "recognizing",
-    "align": "timing words",
     "load": "loading the model",
     "wait": "waiting for audio",
 }
-"""What a task's one thread for the engine does, in the order shown; fetch, decode and vad run beside it."""
+"""What a task's recognizer does, in the order shown; fetch, decode, vad and align run beside it."""
 _MUCH_WAITING = 0.1
 
 

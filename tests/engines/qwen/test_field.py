@@ -17,6 +17,7 @@ import soundfile
 
 from schemas.config import RetryConfig
 from tests.engines.qwen.conftest import TINY, Clip
+from tests.kit.aligning import align_all
 from transforms.audio.decoders import DecodeReport
 from transforms.audio.reading import read_audio
 from transforms.engines import AlignmentRequest, Hypothesis, Utterance
@@ -27,8 +28,8 @@ from transforms.engines.qwen.features import log_mel, padded_length
 from transforms.engines.qwen.network import audio_tokens
 from transforms.engines.qwen.recognizer import QwenSpec
 from transforms.errors import RecordingError
-from transforms.recognition.align import align_all
-from transforms.recognition.second_try import Tries, find_doubts, recognize_all, recognize_safely
+from transforms.recognition import second_try
+from transforms.recognition.second_try import Tries, find_doubts, recognize_all
 from transforms.text.words import split_words
 
 RATE = 16_000
@@ -109,15 +110,16 @@ def test_2_the_token_limit_grows_with_the_audio(recognizer: Any) -> None:
     assert prompt.max_new_tokens >= 30 * 16
 
 
-def test_3_halves_are_joined_with_a_space(recognizer: Any, sentences: list[Clip]) -> None:
-    from transforms.recognition.second_try import _by_halves
-
+def test_3_halves_are_joined_with_a_space(
+    recognizer: Any, sentences: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
     english = [clip for clip in sentences if clip.language == "en"][:2]
     gap = np.zeros(RATE, np.float32)
     samples = np.concatenate([english[0].samples, gap, english[1].samples])
-    (first,) = recognizer.recognize([Utterance(samples)])
-    joined = _by_halves(recognizer, Utterance(samples), first, RetryConfig(min_audio_ms=200), Tries())
-    assert joined is not None
+    whole = {len(samples): ("repetition",)}
+    monkeypatch.setattr(second_try, "find_doubts", lambda _, seconds: whole.get(round(seconds * RATE), ()))
+    (joined,) = recognize_all(recognizer, [Utterance(samples)], RetryConfig(min_audio_ms=200), Tries())
+    assert isinstance(joined, Hypothesis)
     assert joined.text == f"{english[0].reference} {english[1].reference}"
     assert all(joined.text[token.char_start : token.char_end].strip() for token in joined.tokens)
 
@@ -366,7 +368,7 @@ def test_audio_embeddings_are_counted_as_the_package_counts_them() -> None:
 )
 def test_a_bad_utterance_costs_only_itself(recognizer: Any, sentences: list[Clip], change: Any, kind: str) -> None:
     good = Utterance(sentences[0].samples)
-    bad, fine = recognize_safely(recognizer, [change(good), good], Tries())
+    bad, fine = recognize_all(recognizer, [change(good), good], RetryConfig(), Tries())
     assert isinstance(bad, RecordingError)
     assert bad.kind == kind
     if kind == "language":
