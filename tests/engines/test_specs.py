@@ -13,6 +13,8 @@ from transforms.engines import ALIGNERS, RECOGNIZERS, Utterance, languages_of, l
 from transforms.engines.qwen.aligner import QwenAlignerSpec
 from transforms.engines.qwen.recognizer import QwenSpec
 from transforms.engines.sphinx import SphinxSpec
+from transforms.engines.vllm.aligner import VllmAlignerSpec
+from transforms.engines.vllm.recognizer import VllmSpec
 from transforms.engines.whisper import WhisperSpec
 from transforms.errors import RecordingError
 
@@ -34,8 +36,11 @@ def test_every_engine_says_what_it_takes() -> None:
     assert SphinxSpec().longest_s is None
     assert WhisperSpec("tiny.en").languages == {"en"} and len(WhisperSpec().languages) == 99
     assert len(QwenSpec().languages) == 30 and len(QwenAlignerSpec().languages) == 11
+    assert VllmSpec().languages == QwenSpec().languages and VllmAlignerSpec().languages == QwenAlignerSpec().languages
+    assert (VllmSpec().longest_s, VllmAlignerSpec(max_audio_s=90).longest_s) == (60, 90)
+    known = (WhisperSpec, QwenSpec, QwenAlignerSpec, SphinxSpec, VllmSpec, VllmAlignerSpec)
     named = {path.rpartition(":")[2] for path in [*RECOGNIZERS.values(), *ALIGNERS.values()]}
-    assert named == {spec.__name__ for spec in (WhisperSpec, QwenSpec, QwenAlignerSpec, SphinxSpec)}
+    assert named == {spec.__name__ for spec in known}
 
 
 def test_chunks_longer_than_the_engine_takes_are_refused_on_the_driver() -> None:

@@ -20,7 +20,15 @@ def align_all(
     bell = threading.Condition()
     at_work = [
         AlignerAtWork(
-            name, spec, engine and aligner_stream(name, Resident(lambda engine=engine: engine), Window(1e9), bell)
+            name,
+            spec,
+            engine
+            and aligner_stream(
+                name,
+                engine if isinstance(engine, Resident) else Resident(lambda engine=engine: engine),
+                Window(1e9),
+                bell,
+            ),
         )
         for name, spec, engine in aligners
     ]

@@ -3,6 +3,7 @@ for what is made of its answers."""
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.engines import EngineLost, Utterance
-from transforms.engines.resident import Resident
+from transforms.engines.resident import Resident, new_thread
 from transforms.errors import RecordingError
 from transforms.recognition.batching import Window
 from transforms.recognition.dialogues import Dialogue, Dialogues, hold
-from transforms.recognition.streams import Batches, Stream
+from transforms.recognition.streams import Batches, Flow, Stream
 
 
 class Echo:
@@ -39,10 +40,38 @@ class Echo:
         return lengths
 
 
+class Juggler:
+    """An engine at work, which is done with some of what it has now and then, in any order; `bad` lengths raise."""
+
+    def __init__(self, bad: Sequence[int] = ()) -> None:
+        self.bad, self.held, self.random = set(bad), {}, random.Random(3)  # type: ignore[var-annotated]
+
+    def reset(self) -> None:
+        self.held.clear()
+
+    def submit(self, id: int, item: Utterance) -> None:
+        if len(item.samples) in self.bad:
+            raise ValueError("bad")
+        self.held[id] = len(item.samples)
+
+    def step(self) -> list[tuple[int, int]]:
+        done = [id for id in self.held if self.random.random() < 0.4]
+        self.random.shuffle(done)
+        return [(id, self.held.pop(id)) for id in done]
+
+
+def _failure(error: Exception) -> RecordingError:
+    return RecordingError("recognize", type(error).__name__, str(error))
+
+
+def _flow(engine: Any) -> tuple[Stream, Any]:
+    bell = threading.Condition()
+    return Flow(Resident(lambda: engine), _failure, bell), bell
+
+
 def _stream(ask: Callable[[Sequence[Utterance]], Sequence[Any]], most_s: float = 1e9) -> tuple[Stream, Any]:
     bell = threading.Condition()
-    failure = lambda error: RecordingError("recognize", type(error).__name__, str(error))  # noqa: E731
-    return Batches("the engine", Resident(lambda: None), ask, failure, Window(most_s), bell), bell
+    return Batches("the engine", Resident(lambda: None), ask, _failure, Window(most_s), bell), bell
 
 
 def _sound(samples: int) -> Utterance:
@@ -64,13 +93,14 @@ def _drain(stream: Stream, bell: threading.Condition, count: int) -> list[tuple[
     st.lists(st.integers(1, 40), max_size=30),
     st.sets(st.integers(1, 40)),
     st.integers(1, 30),
-    st.sampled_from([0.001, 0.004, 1e9]),
+    st.sampled_from([0.001, 0.004, 1e9, None]),
     st.randoms(use_true_random=False),
 )
 def test_n_in_n_out_and_no_answer_depends_on_its_company(
-    lengths: list[int], bad: set[int], limit: int, most_s: float, random: Any
+    lengths: list[int], bad: set[int], limit: int, most_s: float | None, random: Any
 ) -> None:
-    stream, bell = _stream(Echo(sorted(bad), limit), most_s)
+    """Of an engine that wants batches, and of one at work."""
+    stream, bell = _flow(Juggler(sorted(bad))) if most_s is None else _stream(Echo(sorted(bad), limit), most_s)
     found: list[tuple[Any, Any]] = []
     for id, length in enumerate(lengths):
         stream.submit(id, _sound(length))
@@ -175,3 +205,46 @@ def test_dialogues_say_how_many_go_on_and_how_much_waits() -> None:
     with bell:
         assert bell.wait_for(lambda: going.ready, 60)
     assert (going.done(), len(going)) == ([("a", [[16_000]])], 0)
+
+
+def test_two_engines_at_work_in_one_thread_take_turns() -> None:
+    """Neither waits until the other has nothing left to do."""
+    thread, steps = new_thread(), []
+
+    class Patient(Juggler):
+        def step(self) -> list[tuple[int, int]]:
+            steps.append(self)
+            return super().step() if len(set(steps)) == 2 else []
+
+    bell = threading.Condition()
+    engines = [Patient(), Patient()]
+    streams = [Flow(Resident(lambda e=engine: e, thread), _failure, bell) for engine in engines]
+    for stream in streams:
+        stream.submit("a", _sound(5))
+    assert [_drain(stream, bell, 1) for stream in streams] == [[("a", 5)]] * 2
+
+
+def test_an_engine_at_work_that_is_lost_says_so_to_who_asks_for_answers() -> None:
+    class Dying(Juggler):
+        def step(self) -> list[tuple[int, int]]:
+            raise EngineLost("the device is gone")
+
+    stream, bell = _flow(Dying())
+    stream.submit(0, _sound(1))
+    with pytest.raises(EngineLost, match="the device is gone"):
+        _drain(stream, bell, 1)
+
+
+def test_what_a_task_left_behind_is_no_answer_of_the_next_one() -> None:
+    engine, bell = Resident(Juggler), threading.Condition()
+    engine.engine.random.random = lambda: 1.0  # it is never done
+    left = Flow(engine, _failure, bell)
+    for length in range(1, 9):
+        left.submit(length, _sound(length))
+    engine.call(lambda: None).result()
+    following = Flow(engine, _failure, bell)
+    engine.engine.random.random = lambda: 0.0
+    for length in range(21, 29):
+        following.submit(length, _sound(length))
+    assert sorted(_drain(following, bell, 8)) == [(length, length) for length in range(21, 29)]
+    assert (left.done(), engine.engine.held) == ([], {})

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import gc
 import importlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
@@ -22,17 +24,19 @@ from numpy.typing import NDArray
 
 from schemas.config import AUTO_PER_CHUNK, Config, ConfigError
 from transforms.engines.gpu import gpu_address
-from transforms.engines.resident import Resident
+from transforms.engines.resident import Resident, new_thread
 from transforms.errors import MachineError
 from transforms.text.tokens import Token, WordTimes
 
 RECOGNIZERS = {
     "qwen": "transforms.engines.qwen.recognizer:QwenSpec",
+    "vllm": "transforms.engines.vllm.recognizer:VllmSpec",
     "whisper": "transforms.engines.whisper:WhisperSpec",
 }
 ALIGNERS = {
     "qwen": "transforms.engines.qwen.aligner:QwenAlignerSpec",
     "sphinx": "transforms.engines.sphinx:SphinxSpec",
+    "vllm": "transforms.engines.vllm.aligner:VllmAlignerSpec",
 }
 RECOGNIZER_TIMES = "recognizer"
 """The aligner name that stands for the recognizer's own times; it needs no engine."""
@@ -108,6 +112,25 @@ class AlignmentRequest:
 
 
 @runtime_checkable
+class AtWork(Protocol):
+    """A recognizer or aligner that takes items at any time and computes all of them together, in place of
+    `recognize` or `align`. It is called from one thread."""
+
+    def reset(self) -> None:
+        """Forgets all that is not done: whoever asked for it is gone."""
+        ...
+
+    def submit(self, id: int, item: Any) -> None:
+        """Takes an Utterance or an AlignmentRequest. What it raises is taken to be the item's own fault."""
+        ...
+
+    def step(self) -> list[tuple[int, Any]]:
+        """Goes on for a moment. Returns (id, answer) of what is done now, in any order; an answer depends on its item
+        alone. Raises EngineLost if it cannot go on."""
+        ...
+
+
+@runtime_checkable
 class Aligner(Protocol):
     def align(self, requests: Sequence[AlignmentRequest]) -> list[WordTimes | None]:
         """One list a request, in order, as long as its words; None for a request that cannot be aligned (the next
@@ -141,7 +164,10 @@ class EngineSpec(Protocol):
         model knows."""
         ...
 
-    def load(self) -> Any: ...
+    def load(self) -> Any:
+        """The engine. It is loaded and called in a thread of its own; those whose specs have the same attribute
+        `thread`, a name, live in one and take turns."""
+        ...
 
 
 AlignerSpec = EngineSpec
@@ -203,6 +229,7 @@ def _spec(name: str, known: Mapping[str, str], options: Mapping[str, Any]) -> An
 
 
 _loaded: dict[Any, Resident] = {}
+_shared_threads: defaultdict[str, ThreadPoolExecutor] = defaultdict(new_thread)
 _loaded_for: str | None = None
 """The address of the GPU that the engines of this process were loaded for."""
 
@@ -221,7 +248,8 @@ def load_once(spec: EngineSpec) -> Resident:
         gc.collect()  # models hold themselves in cycles, and their memory is wanted now
     _loaded_for = address
     if spec not in _loaded:
-        _loaded[spec] = Resident(spec.load)
+        shared = getattr(spec, "thread", None)
+        _loaded[spec] = Resident(spec.load, None if shared is None else _shared_threads[shared])
     return _loaded[spec]
 
 

@@ -10,11 +10,17 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 
-class Resident:
-    """`engine` is what `load` returned. It is loaded and called in one thread, a call after the other."""
+def new_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="engine")
 
-    def __init__(self, load: Callable[[], Any]) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+
+class Resident:
+    """`engine` is what `load` returned. It is loaded and called in one `thread`, a call after the other, which it may
+    share with others that can only take turns. `user` is whoever asks it for more than one call now."""
+
+    def __init__(self, load: Callable[[], Any], thread: ThreadPoolExecutor | None = None) -> None:
+        self._thread = thread or new_thread()
+        self.user: object = None
         self.engine = self._thread.submit(load).result()
 
     def call(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:

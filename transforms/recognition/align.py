@@ -20,7 +20,7 @@ from transforms.engines.resident import Resident
 from transforms.errors import RecordingError
 from transforms.recognition.batching import Window
 from transforms.recognition.dialogues import Dialogue
-from transforms.recognition.streams import Batches, Stream
+from transforms.recognition.streams import AnyStream, Stream, stream
 from transforms.text.tokens import WordTime, WordTimes
 from transforms.text.words import Span, confidences, settle_times, split_words, token_times
 
@@ -43,7 +43,7 @@ class Timed(NamedTuple):
 
 def aligner_stream(
     name: str, engine: Resident, window: Window[AlignmentRequest], bell: threading.Condition
-) -> Batches[AlignmentRequest, WordTimes | None]:
+) -> AnyStream:
     """The stream of a loaded aligner."""
     what = f"aligner '{name}'"
 
@@ -51,7 +51,7 @@ def aligner_stream(
         reason = f"{what} failed on this text: {type(error).__name__}: {error}"
         return RecordingError("align", type(error).__name__, f"{reason}; the text stands, please report it")
 
-    return Batches(what, engine, engine.engine.align, failure, window, bell)
+    return stream(what, engine, "align", failure, window, bell)
 
 
 def timing(aligners: Sequence[AlignerAtWork], samples: Samples, hypothesis: Hypothesis) -> Dialogue[Timed]:
@@ -65,14 +65,14 @@ def timing(aligners: Sequence[AlignerAtWork], samples: Samples, hypothesis: Hypo
     """
     spans = split_words(hypothesis.text, hypothesis.language)
     error: RecordingError | None = None
-    for name, spec, stream in aligners:
+    for name, spec, at_work in aligners:
         if not spans or not _takes(spec, samples, hypothesis):
             continue
-        if stream is None:
+        if at_work is None:
             times: WordTimes | RecordingError | None = token_times(spans, hypothesis.tokens)
         else:
             request = AlignmentRequest(samples, hypothesis.text, tuple(spans), hypothesis.language)
-            (times,) = yield [(stream, request)]
+            (times,) = yield [(at_work, request)]
         if isinstance(times, RecordingError):
             error = error or times
         elif times is not None:
@@ -81,7 +81,7 @@ def timing(aligners: Sequence[AlignerAtWork], samples: Samples, hypothesis: Hypo
                 break
     else:
         name, times = None, None
-    own_times_allowed = any(stream is None for _, _, stream in aligners)
+    own_times_allowed = any(aligner.stream is None for aligner in aligners)
     return Timed(name, _words(samples, hypothesis, spans, times, own_times_allowed), error)
 
 

@@ -16,7 +16,7 @@ from transforms.engines.resident import Resident
 from transforms.errors import RecordingError
 from transforms.recognition.batching import Window
 from transforms.recognition.dialogues import Dialogue, hold
-from transforms.recognition.streams import Batches, Stream
+from transforms.recognition.streams import AnyStream, Stream, stream
 from transforms.recognition.support import SpeechSpans, agree, holds, speech_alone
 from transforms.text.tokens import Token
 from transforms.text.words import separator
@@ -44,9 +44,7 @@ class Tries:
     """Utterances that were recognized again."""
 
 
-def recognizer_stream(
-    engine: Resident, window: Window[Utterance], bell: threading.Condition
-) -> Batches[Utterance, Hypothesis]:
+def recognizer_stream(engine: Resident, window: Window[Utterance], bell: threading.Condition) -> AnyStream:
     """The stream of a loaded recognizer."""
 
     def failure(error: Exception) -> RecordingError:
@@ -54,7 +52,7 @@ def recognizer_stream(
         message = f"the recognizer failed: {reason}; listen to this stretch, then try --reprocess failed"
         return RecordingError("recognize", type(error).__name__, message)
 
-    return Batches("the recognizer", engine, engine.engine.recognize, failure, window, bell)
+    return stream("the recognizer", engine, "recognize", failure, window, bell)
 
 
 def recognize_all(
@@ -62,8 +60,8 @@ def recognize_all(
 ) -> list[Hypothesis | RecordingError]:
     """`reading` of each, in order, in one batch as far as it fits into memory."""
     bell = threading.Condition()
-    stream = recognizer_stream(Resident(lambda: recognizer), Window(math.inf), bell)
-    return hold([reading(stream, utterance, config, tries) for utterance in utterances], [stream], bell)
+    at_work = recognizer_stream(Resident(lambda: recognizer), Window(math.inf), bell)
+    return hold([reading(at_work, utterance, config, tries) for utterance in utterances], [at_work], bell)
 
 
 def reading(

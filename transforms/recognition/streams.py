@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
 
-from transforms.engines import EngineLost, check_counts
+from transforms.engines import AtWork, EngineLost, check_counts
 from transforms.engines.resident import Resident
 from transforms.errors import MachineError, RecordingError
 from transforms.recognition.batching import Item, Window, audio_s, padded_s
@@ -148,3 +148,122 @@ class Batches(Generic[Item, Answer]):
             return [(batch[0][0], error if isinstance(error, RecordingError) else self._failure(error))]
         check_counts(self._what, len(items), len(answers))
         return [(id, answer) for (id, _), answer in zip(batch, answers, strict=True)]
+
+
+class Flow(Generic[Item, Answer]):
+    """A stream over an engine at work (engines.AtWork): it takes what comes at any time, and computes all together.
+
+    `failure` and `bell` as for Batches.
+    """
+
+    def __init__(
+        self, engine: Resident, failure: Callable[[Exception], RecordingError], bell: threading.Condition
+    ) -> None:
+        self._engine, self._failure, self._bell = engine, failure, bell
+        # A task that was cut off may have left work behind, and answers to it.
+        engine.user = self
+        engine.call(engine.engine.reset).result()
+        self._coming: list[tuple[int, Item]] = []
+        self._done: list[tuple[int, Answer | RecordingError]] = []
+        self._next_step: Future[None] | None = None
+        self._at_work = 0
+        self._ids: dict[int, tuple[Any, Item]] = {}
+        self._count = 0
+        self.waiting_s = 0.0
+        self.busy_s = 0.0
+        self.batches = 0
+        self.audio_s = 0.0
+
+    @property
+    def padded_s(self) -> float:
+        return self.audio_s
+
+    @property
+    def ready(self) -> bool:
+        with self._bell:
+            return bool(self._done) or self._failed
+
+    @property
+    def _failed(self) -> bool:
+        """A step that came to its end well has another in its place, or None."""
+        return self._next_step is not None and self._next_step.done()
+
+    def submit(self, id: Any, item: Item) -> None:
+        self._count += 1
+        self._ids[self._count] = id, item
+        self.waiting_s += audio_s(item)
+        self.audio_s += audio_s(item)
+        with self._bell:
+            self._coming.append((self._count, item))
+            if self._next_step is None:
+                self._next_step = self._call()
+
+    def hurry(self) -> None:
+        """It never waits for company."""
+
+    def done(self) -> list[tuple[Any, Answer | RecordingError]]:
+        with self._bell:
+            done, self._done = self._done, []
+            if self._failed and self._next_step is not None:
+                self._next_step.result()  # raises what the engine raised
+        found = []
+        for number, answer in done:
+            id, item = self._ids.pop(number)
+            self.waiting_s = self.waiting_s - audio_s(item) if self._ids else 0.0
+            found.append((id, answer))
+        return found
+
+    def _take_a_step(self) -> None:
+        """In the engine's thread, again and again while there is anything to do: others may live there."""
+        if self._engine.user is not self:
+            return
+        with self._bell:
+            coming, self._coming = self._coming, []
+        began_at = time.monotonic()
+        found = [failed for number, item in coming if (failed := self._begun(number, item)) is not None]
+        found += self._engine.engine.step()
+        self._at_work += len(coming) - len(found)
+        self.batches += 1
+        self.busy_s += time.monotonic() - began_at
+        with self._bell:
+            self._done += found
+            self._next_step = self._call() if self._coming or self._at_work else None
+            if found:
+                self._bell.notify_all()
+
+    def _call(self) -> Future[None]:
+        future = self._engine.call(self._take_a_step)
+        future.add_done_callback(self._ring)
+        return future
+
+    def _ring(self, step: Future[None]) -> None:
+        if step.exception() is not None:
+            with self._bell:
+                self._bell.notify_all()
+
+    def _begun(self, number: int, item: Item) -> tuple[int, RecordingError] | None:
+        try:
+            self._engine.engine.submit(number, item)
+        except MachineError:
+            raise
+        except Exception as error:
+            return number, error if isinstance(error, RecordingError) else self._failure(error)
+        return None
+
+
+AnyStream = Batches[Any, Any] | Flow[Any, Any]
+
+
+def stream(
+    what: str,
+    engine: Resident,
+    method: str,
+    failure: Callable[[Exception], RecordingError],
+    window: Window[Any],
+    bell: threading.Condition,
+) -> AnyStream:
+    """Of a loaded engine that is at work, or that has the `method` recognize or align, for which `window` makes up
+    batches; the others as for Batches."""
+    if isinstance(engine.engine, AtWork):
+        return Flow(engine, failure, bell)
+    return Batches(what, engine, getattr(engine.engine, method), failure, window, bell)

@@ -22,7 +22,8 @@ from transforms.audio.decoders import DecodeReport
 from transforms.audio.reading import read_audio
 from transforms.engines import AlignmentRequest, Hypothesis, Utterance
 from transforms.engines.qwen import features as features_module
-from transforms.engines.qwen.aligner import QwenAlignerSpec, _word_times
+from transforms.engines.qwen.aligner import QwenAlignerSpec
+from transforms.engines.qwen.aligning import word_times
 from transforms.engines.qwen.answer import read_answer
 from transforms.engines.qwen.features import log_mel, padded_length
 from transforms.engines.qwen.network import audio_tokens
@@ -179,7 +180,7 @@ def test_8_languages_that_the_aligner_does_not_speak_are_not_sent_to_it(
 
 def test_9_moved_outliers_are_marked_and_no_word_is_without_length(sentences: list[Clip]) -> None:
     asked = AlignmentRequest(np.zeros(4 * RATE, np.float32), "a b c d", ((0, 1), (2, 3), (4, 5), (6, 7)), "en")
-    times = _word_times(asked, asked.words, [(0, 400), (3900, 3900), (800, 800), (1200, 1600)])
+    times = word_times(asked, asked.words, [(0, 400), (3900, 3900), (800, 800), (1200, 1600)])
     assert [time.estimated for time in times if time] == [False, True, True, False]
     assert all(time is not None and time.start_ms < time.end_ms for time in times)
     starts = [time.start_ms for time in times if time]

@@ -7,8 +7,10 @@ The package's `transcribe()` and `align()` are not used. In the order of the dat
     network.py      the loaded model: features → audio embeddings, embeddings → hidden states
     decoding.py     prompts and audio embeddings → generated tokens with their log-probabilities
     answer.py       tokens → language and text, each token's place in it
+    asking.py       an utterance → its prompt; tokens → a hypothesis
     recognizer.py   the plug-in: utterances → hypotheses
     placing.py      the aligner's tokens ↔ the characters of the transcript; repaired times
+    aligning.py     a text → its prompt; the model's classes → word times
     aligner.py      the plug-in: texts and audio → word times
     languages.py    ISO 639 codes ↔ the models' names
 

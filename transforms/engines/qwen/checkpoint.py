@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -17,6 +17,7 @@ from transforms.packages import require_packages
 Kind = Literal["recognizer", "aligner"]
 
 _PACKAGES = ("torch", "transformers", "qwen_asr")
+_INSTALL = "'lakescribe[qwen]', or make setup-qwen"
 _FILES = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 _TOKENIZER = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 _TEMPLATE = ("chat_template.jinja", "chat_template.json")
@@ -53,12 +54,14 @@ class Checkpoint:
             "dtype": self.dtype,
         }
 
-    def pinned(self, kind: Kind, what: str) -> tuple[Self, dict[str, Any]]:
+    def pinned(
+        self, kind: Kind, what: str, packages: Sequence[str] = _PACKAGES, install: str = _INSTALL
+    ) -> tuple[Self, dict[str, Any]]:
         """The same with its revision pinned, and the checkpoint's config once it was looked through. `what` begins
-        messages. Raises ConfigError."""
+        messages; it needs `packages`, which pip gets by `install`. Raises ConfigError."""
         if self.cpu_threads < 1:
             raise ConfigError(f"{what}: cpu_threads must be at least 1, not {self.cpu_threads}")
-        require_packages(what, _PACKAGES, "'lakescribe[qwen]', or make setup-qwen")
+        require_packages(what, packages, install)
         pinned = replace(self, revision=pin(self.model, self.revision, what))
         return pinned, check_folder(pinned.folder(what), kind, what)
 

@@ -6,13 +6,14 @@ Only the last position of a prompt meets the vocabulary, and a row that is finis
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from transformers.cache_utils import Cache, DynamicLayer
 
+from transforms.engines.qwen.asking import Generated
 from transforms.engines.qwen.network import Network
 
 _CACHE_BLOCK = 64
@@ -26,17 +27,6 @@ class Prompt:
     ids: list[int]
     audio: torch.Tensor
     max_new_tokens: int
-
-
-@dataclass
-class Generated:
-    """Tokens after the prompt without the end token, and the natural logarithm of each one's probability. `finished` is
-    False if they were cut at the limit. `logprob` is the sum, the end token's included."""
-
-    ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    finished: bool = False
-    logprob: float = 0.0
 
 
 class _RoomyLayer(DynamicLayer):
