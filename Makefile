@@ -19,7 +19,7 @@ DEV := .venv/.dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-qwen setup-meaning setup-vllm setup-dev demo demo-qwen test test-cluster test-vllm check fix soak bench zip log-store lock clean
+.PHONY: help setup setup-qwen setup-meaning setup-vllm setup-dev demo demo-qwen test test-drivers test-lake test-cluster test-vllm check fix soak bench zip log-store lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-28s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,7 +69,13 @@ demo-qwen: $(QWEN) ## the same job with the engine qwen on the tiny checkpoints 
 	@$(PY) -m jobs.demo --config examples/tiny_qwen/config.yaml --audio examples/tiny_qwen/speech/recordings.tsv --tables ./lakehouse-qwen
 
 test: $(DEV) ## run the tests, on two cores (ARGS="-k packing")
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not drivers" $(ARGS)
+
+test-drivers: $(DEV) ## the tests that start drivers of their own: kills, several at once, README's commands, the package
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m drivers $(ARGS)
+
+test-lake: $(DEV) ## the tests of lake and publishing with Spark's settings as they ship
+	@SPARK_SETTINGS=shipped $(PY) -m pytest tests/lake/test_tables.py tests/lake/test_migration.py tests/publishing $(ARGS)
 
 test-cluster: $(DEV) ## run the job on a standalone cluster on this machine, with feigned GPUs
 	@$(PY) -m pytest tests/cluster $(ARGS)

@@ -87,11 +87,11 @@ def tokens_of(samples: Samples) -> int:
     return max(4, TOKENS_PER_S * len(samples) // SAMPLE_RATE_HZ)
 
 
-def our_recognizer(folder: Path) -> Any:
+def our_recognizer(folder: Path, dtype: str = "float32") -> Any:
     """The engine, made to write the wanted number of tokens: no end token counts, the limit ends each row."""
     from transforms.engines.qwen.recognizer import QwenSpec
 
-    engine = QwenSpec(model=str(folder / "recognizer"), dtype="float32").checked().load()
+    engine = QwenSpec(model=str(folder / "recognizer"), dtype=dtype).checked().load()
     engine._end_ids = set()
     engine._decode = lambda ids: "a" * len(ids)  # random tokens are not in the tokenizer, and no text is tried again
     build = engine._prompt
@@ -115,15 +115,23 @@ def ours_s(engine: Any, samples: list[Samples]) -> float:
     return time.process_time() - started
 
 
-def their_recognizer(folder: Path) -> tuple[Any, Callable[[list[int]], None]]:
-    """The package's model; the function sets how many tokens the clips of the next batches get."""
+def their_recognizer(
+    folder: Path, dtype: str = "float32", batch: int = _PACKAGE_BATCH
+) -> tuple[Any, Callable[[list[int]], None]]:
+    """The package's model, on a GPU where there is one; the function sets how many tokens the clips of the next batches
+    get."""
     import torch
     from qwen_asr import Qwen3ASRModel
     from transformers import LogitsProcessor, LogitsProcessorList
 
     torch.set_num_threads(1)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     model = Qwen3ASRModel.from_pretrained(
-        str(folder / "recognizer"), dtype=torch.float32, max_inference_batch_size=_PACKAGE_BATCH, max_new_tokens=512
+        str(folder / "recognizer"),
+        dtype=getattr(torch, dtype),
+        device_map=device,
+        max_inference_batch_size=batch,
+        max_new_tokens=512,
     )
     end = 0
     queue: list[int] = []
@@ -132,7 +140,10 @@ def their_recognizer(folder: Path) -> tuple[Any, Callable[[list[int]], None]]:
         """Ends each row after its number of tokens, and none before."""
 
         def __init__(self, counts: list[int], prompt: int) -> None:
-            self.counts, self.prompt = torch.tensor(counts), prompt
+            self.counts, self.prompt = (
+                torch.tensor(counts, device="cuda" if torch.cuda.is_available() else "cpu"),
+                prompt,
+            )
 
         def __call__(self, ids: Any, scores: Any) -> Any:
             ready = ids.shape[1] - self.prompt >= self.counts

@@ -19,7 +19,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     return undisturbed(tmp_path_factory.mktemp("kill"))
 
 
-@pytest.mark.slow
+@pytest.mark.drivers
 def test_a_killed_job_ends_in_the_same_tables(usual: Undisturbed, tmp_path: Path) -> None:
     """One trial, each time another; `make soak` has as many as one likes."""
     seed = random.randrange(1_000_000)

@@ -168,7 +168,7 @@ def test_a_language_that_the_model_does_not_know_is_a_row_that_says_which_it_kno
     assert lake.by_name("recordings")["dog_and_cat.flac"]["status"] == "ok"
 
 
-@pytest.mark.slow
+@pytest.mark.drivers
 def test_killed_in_the_middle_it_ends_in_the_same_tables(
     lake: Lake, manifest: list[dict[str, Any]], tmp_path: Path
 ) -> None:

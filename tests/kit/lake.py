@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -56,13 +57,15 @@ QUICK_SUBMIT = {
 
 
 def quick_session(warehouse: Path) -> SparkSession:
-    """The one session of all tests of this process; `warehouse` gets the tables of its catalog."""
+    """The one session of all tests of this process; `warehouse` gets the tables of its catalog. With the settings that
+    ship where the environment says SPARK_SETTINGS=shipped (make test-lake)."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("JDK_JAVA_OPTIONS", QUICK_SUBMIT["JDK_JAVA_OPTIONS"])
         environment.setenv("PYSPARK_SUBMIT_ARGS", f"--conf spark.sql.warehouse.dir={warehouse} pyspark-shell")
         spark = session()
-    for key, value in QUICK_SPARK.items():
-        spark.conf.set(key, value)
+    if os.environ.get("SPARK_SETTINGS") != "shipped":
+        for key, value in QUICK_SPARK.items():
+            spark.conf.set(key, value)
     return spark
 
 
