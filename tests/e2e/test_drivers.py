@@ -20,6 +20,8 @@ from tests.kit.driver import Driver
 from tests.kit.lake import PUBLIC, write_clips, write_manifest
 from tests.kit.trials import LEFT, LOST_CLAIMS, SETTINGS
 
+pytestmark = pytest.mark.drivers
+
 RECORDINGS = 16
 SEVERAL_WAVES = "run.wave_audio_hours=0.005"
 ONE_WAVE = "run.wave_audio_hours=1"

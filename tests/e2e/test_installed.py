@@ -19,6 +19,8 @@ from tests.e2e.checkout import ROOT, copy_project, environment
 from tests.kit.lake import QUICK_SUBMIT
 from transforms.lake.session import missing_jars
 
+pytestmark = pytest.mark.drivers
+
 _BUILD = "from setuptools import build_meta; import sys; build_meta.build_wheel(sys.argv[1])"
 """What pip asks for a wheel, asked without pip, which not every environment has."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.checkout import ROOT, copy_project, run
 from tests.kit.lake import QUICK_SUBMIT
 
@@ -13,6 +15,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 """Each page goes on from what the README's commands have made."""
 
 
+@pytest.mark.drivers
 def test_the_commands_of_readme_and_docs_work_in_order(tmp_path: Path) -> None:
     copy_project(tmp_path)
     quickly = f"export PYSPARK_SUBMIT_ARGS='{QUICK_SUBMIT['PYSPARK_SUBMIT_ARGS']}'"

@@ -13,6 +13,8 @@ import pytest
 from conf.setup.log_store import CONF, build
 from transforms.lake.session import log_store
 
+pytestmark = pytest.mark.drivers
+
 VERSIONS = 400
 _WRITER = """
 import sys, time
