@@ -38,7 +38,7 @@ def field(default: Any, meaning: str, **limits: Any) -> Any:
 
 
 class EngineConfig(Section):
-    name: str = field("whisper", "recognizer: 'qwen', 'whisper', or 'module:Class' for one's own")
+    name: str = field("whisper", "recognizer: 'qwen', 'vllm', 'whisper', or 'module:Class' for one's own")
     options: dict[str, Any] = field({}, "the recognizer's own options, checked by it; model first of all")
 
 
@@ -168,7 +168,7 @@ class Config(Section):
     engine: EngineConfig = field(EngineConfig(), "what turns audio into text")
     aligners: tuple[str, ...] = field(
         ("sphinx", "recognizer"),
-        "what times the words, in order of preference: 'qwen', 'sphinx', 'recognizer', 'module:Class'; [] for none",
+        "what times the words, in order: 'qwen', 'vllm', 'sphinx', 'recognizer', 'module:Class'; [] for none",
     )
     aligner_options: dict[str, dict[str, Any]] = field(
         {}, "options of aligners by name, checked by them, as in {qwen: {model: /models/aligner}}"

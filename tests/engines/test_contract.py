@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +27,38 @@ from transforms.engines import (
     load_once,
     recognizer_spec,
 )
+from transforms.recognition.batching import Window
+from transforms.recognition.dialogues import Dialogue, hold
+from transforms.recognition.second_try import recognizer_stream
+from transforms.recognition.streams import Stream
 
 _TINY_QWEN = Path(__file__).parents[2] / "examples" / "tiny_qwen"
 _SMALL: Mapping[str, Mapping[str, Any]] = {
     "whisper": {"model": "tiny.en"},
     "qwen": {"model": str(_TINY_QWEN / "recognizer")},
+    "vllm": {"model": str(_TINY_QWEN / "recognizer")},
     "tests.kit.engine:Spec": {},
 }
 """Options that make each engine small. To add an engine: its line here."""
+_NEEDS = {"qwen": ("torch", "qwen_asr"), "vllm": ("vllm",)}
+
+
+def read(spec: Any, utterances: Sequence[Utterance]) -> list[Any]:
+    """What the engine answers to all of them at once."""
+
+    def asked(stream: Stream, utterance: Utterance) -> Dialogue[Any]:
+        return (yield [(stream, utterance)])[0]
+
+    bell = threading.Condition()
+    stream = recognizer_stream(load_once(spec), Window(math.inf), bell)
+    return hold([asked(stream, utterance) for utterance in utterances], [stream], bell)
 
 
 @pytest.fixture(scope="module", params=sorted({*RECOGNIZERS, *_SMALL}))
 def spec(request: pytest.FixtureRequest) -> Any:
-    if request.param == "qwen":
-        pytest.importorskip("torch", reason="needs the extra qwen: make setup-qwen")
-        pytest.importorskip("qwen_asr", reason="needs the extra qwen: make setup-qwen")
+    for package in _NEEDS.get(request.param, ()):
+        if find_spec(package) is None:
+            pytest.skip(f"needs {package}: make test for engine qwen, make test-vllm for vllm")
     assert request.param in _SMALL, "give a small model of it"
     return recognizer_spec(Config(engine=EngineConfig(name=request.param, options=dict(_SMALL[request.param]))))
 
@@ -57,7 +77,7 @@ def utterances() -> list[Utterance]:
 
 @pytest.fixture(scope="module")
 def answers(spec: Any, utterances: list[Utterance]) -> list[Hypothesis]:
-    return load_once(spec).engine.recognize(utterances)  # type: ignore[no-any-return]
+    return read(spec, utterances)
 
 
 def test_a_spec_is_a_value_that_travels_to_the_workers(spec: Any) -> None:
@@ -75,17 +95,16 @@ def test_the_key_is_json_that_names_the_engine(spec: Any) -> None:
 
 def test_n_in_n_out(spec: Any, utterances: list[Utterance], answers: list[Hypothesis]) -> None:
     assert len(answers) == len(utterances)
-    assert load_once(spec).engine.recognize([]) == []
+    assert read(spec, []) == []
     assert any(answer.text for answer in answers)
 
 
 def test_a_result_does_not_depend_on_the_batch(
     spec: Any, utterances: list[Utterance], answers: list[Hypothesis]
 ) -> None:
-    recognizer = load_once(spec).engine
-    reversed_batch = recognizer.recognize(utterances[::-1])[::-1]
+    reversed_batch = read(spec, utterances[::-1])[::-1]
     for utterance, answer, other in zip(utterances, answers, reversed_batch, strict=True):
-        (alone,) = recognizer.recognize([utterance])
+        (alone,) = read(spec, [utterance])
         for found in (alone, other):
             assert (found.text, found.language, found.finish, found.flags) == (
                 answer.text,
