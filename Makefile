@@ -81,7 +81,7 @@ test-cluster: $(DEV) ## run the job on a standalone cluster on this machine, wit
 	@$(PY) -m pytest tests/cluster $(ARGS)
 
 test-vllm: $(DEV) $(VLLM) ## compare the engine vllm with qwen, and run the job on it
-	@.venv-vllm/bin/python -m pytest tests/vllm tests/engines/test_contract.py $(ARGS)
+	@.venv-vllm/bin/python -m pytest tests/vllm tests/engines/test_contract.py -k vllm $(ARGS)
 
 check: $(DEV) ## lint, formatting, types, imports between rooms
 	@$(PY) -m ruff check .
