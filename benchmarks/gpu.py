@@ -36,9 +36,8 @@ from transforms.engines.vllm.aligner import VllmAlignerSpec
 from transforms.engines.vllm.recognizer import VllmSpec
 from transforms.recognition.align import aligner_stream
 from transforms.recognition.batching import Window
-from transforms.recognition.dialogues import Dialogue, hold
+from transforms.recognition.dialogues import Dialogue, asked, hold
 from transforms.recognition.second_try import recognizer_stream
-from transforms.recognition.streams import Stream
 from transforms.text.words import split_words
 
 ENGINES = ("qwen", "qwen-asr", "vllm", "vllm fp8")
@@ -163,13 +162,13 @@ def read(engine: Resident, utterances: list[Utterance], tokens: int | None = Non
     limit(tokens)
     bell = threading.Condition()
     stream = recognizer_stream(engine, Window(1e9), bell)
-    hold([asked(stream, utterance) for utterance in utterances], [stream], bell)
+    check(hold([asked(stream, utterance) for utterance in utterances], [stream], bell))
 
 
 def align(engine: Resident, requests: list[AlignmentRequest]) -> None:
     bell = threading.Condition()
     stream = aligner_stream("aligner", engine, Window(1e9), bell)
-    hold([asked(stream, request) for request in requests], [stream], bell)
+    check(hold([asked(stream, request) for request in requests], [stream], bell))
 
 
 def together(
@@ -182,15 +181,15 @@ def together(
     times = aligner_stream("aligner", aligner, Window(most_s), bell)
 
     def one(samples: Any) -> Dialogue[None]:
-        yield from asked(reads, Utterance(samples, "en"))
-        yield from asked(times, AlignmentRequest(samples, text, words, "en"))
+        check([(yield from asked(reads, Utterance(samples, "en")))])
+        check([(yield from asked(times, AlignmentRequest(samples, text, words, "en")))])
 
     hold([one(samples) for samples in sounds], [reads, times], bell)
 
 
-def asked(stream: Stream, item: Any) -> Dialogue[None]:
-    (found,) = yield [(stream, item)]
-    assert isinstance(found, Hypothesis | list), found
+def check(answers: list[Any]) -> None:
+    """An error would be quick, and no result."""
+    assert all(isinstance(answer, Hypothesis | list) for answer in answers), answers
 
 
 def limit(tokens: int | None) -> None:

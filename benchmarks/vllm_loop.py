@@ -27,9 +27,8 @@ from transforms.engines import Samples, Utterance, load_once
 from transforms.engines.qwen import asking
 from transforms.engines.vllm.recognizer import VllmSpec
 from transforms.recognition.batching import Window
-from transforms.recognition.dialogues import Dialogue, hold
+from transforms.recognition.dialogues import asked, hold
 from transforms.recognition.second_try import recognizer_stream
-from transforms.recognition.streams import Stream
 
 TOKENS_PER_S = 4.0
 
@@ -68,12 +67,9 @@ def main() -> None:
 def by_task(resident: Any, utterances: list[Utterance]) -> int:
     """The number of tokens that it generates."""
 
-    def first(stream: Stream, utterance: Utterance) -> Dialogue[Any]:
-        return (yield [(stream, utterance)])[0]
-
     bell = threading.Condition()
     stream = recognizer_stream(resident, Window(0), bell)
-    return sum(found.token_count for found in hold([first(stream, u) for u in utterances], [stream], bell))
+    return sum(found.token_count for found in hold([asked(stream, u) for u in utterances], [stream], bell))
 
 
 def by_loop(recognizer: Any, utterances: list[Utterance]) -> int:

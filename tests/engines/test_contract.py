@@ -28,9 +28,8 @@ from transforms.engines import (
     recognizer_spec,
 )
 from transforms.recognition.batching import Window
-from transforms.recognition.dialogues import Dialogue, hold
+from transforms.recognition.dialogues import asked, hold
 from transforms.recognition.second_try import recognizer_stream
-from transforms.recognition.streams import Stream
 
 _TINY_QWEN = Path(__file__).parents[2] / "examples" / "tiny_qwen"
 _SMALL: Mapping[str, Mapping[str, Any]] = {
@@ -45,9 +44,6 @@ _NEEDS = {"qwen": ("torch", "qwen_asr"), "vllm": ("vllm",)}
 
 def read(spec: Any, utterances: Sequence[Utterance]) -> list[Any]:
     """What the engine answers to all of them at once."""
-
-    def asked(stream: Stream, utterance: Utterance) -> Dialogue[Any]:
-        return (yield [(stream, utterance)])[0]
 
     bell = threading.Condition()
     stream = recognizer_stream(load_once(spec), Window(math.inf), bell)

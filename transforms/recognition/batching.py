@@ -13,15 +13,15 @@ _fits_s: dict[Any, float] = {}
 again."""
 
 
-class Heard(Protocol):
+class HasSamples(Protocol):
     @property
     def samples(self) -> Samples: ...
 
 
-Item = TypeVar("Item", bound=Heard)
+Item = TypeVar("Item", bound=HasSamples)
 
 
-def audio_s(item: Heard) -> float:
+def audio_s(item: HasSamples) -> float:
     return len(item.samples) / SAMPLE_RATE_HZ
 
 

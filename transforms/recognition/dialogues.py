@@ -18,6 +18,11 @@ Result = TypeVar("Result")
 Dialogue = Generator[Sequence[tuple[Stream, Any]], list[Any], Result]
 
 
+def asked(stream: Stream, item: Any) -> Dialogue[Any]:
+    """One question; its answer."""
+    return (yield [(stream, item)])[0]
+
+
 @dataclass
 class _Open(Generic[Result]):
     id: Any

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from schemas.config import SAMPLE_RATE_HZ, ConfigError
+from schemas.config import SAMPLE_RATE_HZ
 from transforms.engines import AlignmentRequest, check_counts
 from transforms.engines.qwen import aligning
 from transforms.engines.qwen.checkpoint import Checkpoint
@@ -44,9 +44,7 @@ class QwenAlignerSpec(Checkpoint):
 
     def checked(self) -> QwenAlignerSpec:
         pinned, config = self.pinned("aligner", _WHAT)
-        for name in ("timestamp_token_id", "timestamp_segment_time"):
-            if name not in config:
-                raise ConfigError(f"{_WHAT}: config.json of {self.model} has no {name}")
+        aligning.check_config(config, self.model, _WHAT)
         return pinned
 
     def load(self) -> QwenAligner:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from schemas.config import SAMPLE_RATE_HZ
+from schemas.config import SAMPLE_RATE_HZ, ConfigError
 from transforms.engines import AlignmentRequest
 from transforms.engines.qwen.languages import ALIGNABLE, NAMES
 from transforms.engines.qwen.placing import place_tokens, repaired
@@ -18,6 +18,13 @@ _AUDIO = "<|audio_start|><|audio_pad|><|audio_end|>"
 
 Placed = tuple[list[str], list[tuple[int, int]]]
 """The model's tokens of a text, and their places in it."""
+
+
+def check_config(config: Mapping[str, Any], model: str, what: str) -> None:
+    """Raises ConfigError if the checkpoint's config lacks what its answers are read by; `what` begins the message."""
+    for name in ("timestamp_token_id", "timestamp_segment_time"):
+        if name not in config:
+            raise ConfigError(f"{what}: config.json of {model} has no {name}")
 
 
 def place(

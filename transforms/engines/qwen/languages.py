@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 NAMES = {
     "ar": "Arabic",
     "cs": "Czech",
@@ -40,6 +42,11 @@ CODES = {name.casefold(): code for code, name in NAMES.items()}
 
 ALIGNABLE = frozenset("de en es fr it ja ko pt ru yue zh".split())
 """The 11 languages of Qwen3-ForcedAligner."""
+
+
+def known(names: Iterable[str] | None) -> set[str]:
+    """The codes of what a checkpoint says that it knows; of all where it says nothing."""
+    return {CODES[name.casefold()] for name in names or NAMES.values() if name.casefold() in CODES}
 
 
 def code_of(names: str) -> str | None:

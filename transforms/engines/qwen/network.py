@@ -16,7 +16,7 @@ from transforms.engines.device import device_errors
 from transforms.engines.gpu import gpu_index
 from transforms.engines.qwen.attention import GROUPED, WINDOWED
 from transforms.engines.qwen.checkpoint import Checkpoint
-from transforms.engines.qwen.languages import CODES, NAMES
+from transforms.engines.qwen.languages import known
 
 # qwen_asr imports nagisa, and that DyNet, which rounds subnormal numbers to zero from then on, for all that this
 # process computes: what others compute must not depend on whether this engine was loaded.
@@ -63,8 +63,7 @@ class Network:
         filters = self.processor.feature_extractor.mel_filters
         self.mel_filters = torch.tensor(filters, dtype=torch.float32, device=self.device)
         self.audio_token = int(self.thinker.config.audio_token_id)
-        named = model.config.support_languages or NAMES.values()
-        self.languages = {CODES[name.casefold()] for name in named if name.casefold() in CODES}
+        self.languages = known(model.config.support_languages)
         ends = model.generation_config.eos_token_id
         named = self.tokenizer.convert_tokens_to_ids(_END_TOKENS)
         self.end_ids = {int(end) for end in [*(ends if isinstance(ends, list) else [ends]), *named] if end is not None}

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.config import SAMPLE_RATE_HZ, ConfigError
+from schemas.config import SAMPLE_RATE_HZ
 from transforms.engines import AlignmentRequest, check_counts
 from transforms.engines.qwen import aligning
-from transforms.engines.qwen.languages import ALIGNABLE, CODES, NAMES
+from transforms.engines.qwen.languages import ALIGNABLE
 from transforms.engines.vllm.spec import VllmCheckpoint
 from transforms.text.tokens import WordTimes
 
@@ -37,9 +37,7 @@ class VllmAlignerSpec(VllmCheckpoint):
 
     def checked(self) -> VllmAlignerSpec:
         pinned, config = self.in_vllm("aligner", _WHAT)
-        for name in ("timestamp_token_id", "timestamp_segment_time"):
-            if name not in config:
-                raise ConfigError(f"{_WHAT}: config.json of {self.model} has no {name}")
+        aligning.check_config(config, self.model, _WHAT)
         return pinned
 
     def load(self) -> VllmAligner:
@@ -59,8 +57,6 @@ class VllmAligner:
         self._serving = Serving(spec, _WHAT, most_text_tokens, runner="pooling", hf_overrides=overrides)
         self._params = PoolingParams(task="token_classify", use_activation=False)
         config = self._serving.config
-        named = config.support_languages or NAMES.values()
-        self._languages = {CODES[name.casefold()] for name in named if name.casefold() in CODES}
         self._timestamp, self._grid_ms = int(config.timestamp_token_id), float(config.timestamp_segment_time)
         self._split = processing.Qwen3ASRProcessor.split_words_for_alignment
         self._is_kept = processing._is_kept_char
@@ -74,7 +70,7 @@ class VllmAligner:
         self._unasked.clear()
 
     def submit(self, id: int, request: AlignmentRequest) -> None:
-        placed = aligning.place(request, self._languages, self._tokens, self._is_kept)
+        placed = aligning.place(request, self._serving.languages, self._tokens, self._is_kept)
         if placed is None or len(request.samples) > self._spec.max_audio_s * SAMPLE_RATE_HZ:
             self._unasked.append(id)
             return

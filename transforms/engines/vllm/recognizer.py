@@ -10,7 +10,7 @@ from schemas.config import ConfigError
 from transforms.engines import Hypothesis, Utterance
 from transforms.engines.qwen import asking
 from transforms.engines.qwen.asking import Generated
-from transforms.engines.qwen.languages import CODES, NAMES
+from transforms.engines.qwen.languages import NAMES
 from transforms.engines.vllm.spec import VllmCheckpoint
 
 VERSION = 1
@@ -66,8 +66,6 @@ class VllmRecognizer:
         self._spec, self._params = spec, SamplingParams
         most_answer_tokens = int(spec.tokens_per_s * (spec.max_audio_s + 1)) + asking.SPARE_TOKENS
         self._serving = Serving(spec, _WHAT, most_answer_tokens + spec.max_context_tokens)
-        named = self._serving.config.support_languages or NAMES.values()
-        self._languages = {CODES[name.casefold()] for name in named if name.casefold() in CODES}
         self._asked: dict[str, _Asked] = {}
         self._count = 0
 
@@ -76,7 +74,7 @@ class VllmRecognizer:
         self._asked.clear()
 
     def submit(self, id: int, utterance: Utterance) -> None:
-        asking.check(utterance, self._languages, self._spec.max_audio_s)
+        asking.check(utterance, self._serving.languages, self._spec.max_audio_s)
         self._ask(id, utterance, utterance)
 
     def step(self) -> list[tuple[int, Hypothesis]]:

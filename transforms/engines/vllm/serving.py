@@ -14,6 +14,7 @@ from schemas.config import SAMPLE_RATE_HZ
 from transforms.engines import EngineLost
 from transforms.engines.gpu import gpu_index
 from transforms.engines.qwen.features import log_mel
+from transforms.engines.qwen.languages import known
 from transforms.engines.vllm.spec import VllmCheckpoint
 
 _AUDIO_TOKENS_PER_S = 13
@@ -31,13 +32,13 @@ _ENVIRONMENT = {
 
 
 class Serving:
-    """`tokenizer`, `audio_token` and `config` are the checkpoint's."""
+    """`tokenizer` and `config` are the checkpoint's, `languages` the codes that it says it knows."""
 
     def __init__(self, spec: VllmCheckpoint, what: str, most_text_tokens: int, **arguments: Any) -> None:
         """`most_text_tokens`: of a request's prompt and answer together, beside the audio."""
         folder = spec.folder(what)
         os.environ.update(_ENVIRONMENT, OMP_NUM_THREADS=str(spec.cpu_threads))
-        os.environ["VLLM_CPU_KVCACHE_SPACE"] = f"{max(1, round(spec.cpu_cache_gib))}"
+        os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(spec.cpu_cache_gib)
         import torch
         from vllm.engine.arg_utils import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
@@ -68,7 +69,7 @@ class Serving:
         )
         self.tokenizer: Any = self._engine.get_tokenizer()
         self.config: Any = self._engine.model_config.hf_config
-        self.audio_token = int(self.config.thinker_config.audio_token_id)
+        self.languages = known(self.config.support_languages)
         extractor = self._processor().feature_extractor
         self._mel_filters = torch.tensor(extractor.mel_filters, dtype=torch.float32)
 

@@ -21,7 +21,7 @@ class VllmCheckpoint(Checkpoint):
     vLLM calls it, such as 'fp8'. `enforce_eager`: no CUDA graphs; starts sooner, computes slower."""
 
     gpu_memory_utilization: float = 0.45
-    cpu_cache_gib: float = 1.0
+    cpu_cache_gib: int = 1
     max_num_seqs: int = 256
     max_audio_s: float = 60.0
     quantization: str | None = None
@@ -43,8 +43,8 @@ class VllmCheckpoint(Checkpoint):
 
     def in_vllm(self, kind: Kind, what: str) -> tuple[Self, dict[str, Any]]:
         """As `pinned`. Raises ConfigError."""
-        if not 0 < self.gpu_memory_utilization <= 1 or self.cpu_cache_gib <= 0:
-            raise ConfigError(f"{what}: gpu_memory_utilization is in (0, 1] and cpu_cache_gib above 0: {self}")
+        if not 0 < self.gpu_memory_utilization <= 1 or self.cpu_cache_gib < 1:
+            raise ConfigError(f"{what}: gpu_memory_utilization is in (0, 1] and cpu_cache_gib at least 1: {self}")
         if self.max_num_seqs < 1 or self.max_audio_s <= 0:
             raise ConfigError(f"{what}: max_num_seqs ≥ 1 and max_audio_s > 0 are asked for: {self}")
         return self.pinned(kind, what, PACKAGES, INSTALL)
