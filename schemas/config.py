@@ -150,9 +150,8 @@ class RunConfig(Section):
         None, "audio minutes in one Spark task; null: what a slot does in task_minutes", gt=0
     )
     claim_minutes: float = field(
-        60.0,
-        "a run without a sign of life for so long is dead, and other runs may do the recordings it holds; signs need "
-        "free slots: give many times what a task takes",
+        10.0,
+        "a run without a sign of life for so long is dead, and other runs may do the recordings it holds",
         gt=0,
     )
     alike_failures: int = field(

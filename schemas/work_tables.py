@@ -116,7 +116,11 @@ RUNS = Table(
         ),
         ("error", TEXT, "why the run failed"),
         ("started_at", TIMESTAMP, "when it began"),
-        ("alive_at", TIMESTAMP, "its last sign of life"),
+        (
+            "alive_at",
+            TIMESTAMP,
+            "when it began; later signs of life are the times of the files in runs/_signs",
+        ),
         ("driver", TEXT, "host, process and start of its driver"),
         ("ended_at", TIMESTAMP, "when it ended"),
         ("wall_seconds", DOUBLE, "from start to end, set-up of Spark not counted"),

@@ -13,6 +13,7 @@ from tests.e2e.conftest import Finished
 from tests.kit.lake import Lake
 from transforms.errors import LostClaims
 from transforms.lake.tables import Tables, Ticket
+from transforms.run.signs import Signs
 
 _SHOWN = ("recordings", "segments", "words", "failures")
 
@@ -25,6 +26,9 @@ def _look_dead(tables: Tables) -> None:
     """No driver of a process that lives, and no sign of life for years."""
     values = {"driver": "'elsewhere/1/1'", "alive_at": "TIMESTAMP '2000-01-01 00:00:00Z'"}
     tables.update(RUNS, "status = 'running'", values)
+    signs = Signs(tables)
+    for run_id in signs.last():
+        signs.withdraw(run_id)
 
 
 def test_a_run_that_is_overtaken_before_it_publishes_writes_nothing_more_and_says_so(

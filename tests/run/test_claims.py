@@ -109,6 +109,9 @@ def test_the_claims_of_a_dead_run_are_taken_over_and_what_it_still_writes_is_lef
     assert (state.status, heir.run_id in state.error) == ("lost", True)
     with pytest.raises(LostClaims):
         dead.claims.release(["d"])
+    # Of what the heir does not want it still has the claims, but no commit of it counts any more.
+    with pytest.raises(LostClaims, match="gave no sign of life"):
+        dead.claims.confirm(["e"])
     heir.seem_dead()
     assert second_heir.claims.take({"d": None}).held == {"d": [dead.run_id, heir.run_id]}
 

@@ -115,11 +115,17 @@ class Tables:
         """The number of its last commit."""
         return int(self.delta(table).history(1).select("version").collect()[0].version)
 
+    def folder(self, table: Table) -> tuple[Any, Any]:
+        """Hadoop's file system and path of where the table lies."""
+        jvm: Any = self.spark._jvm
+        where = self.delta(table).detail().collect()[0].location if self.in_catalog else self.path(table)
+        folder = jvm.org.apache.hadoop.fs.Path(where)
+        return folder.getFileSystem(self.spark._jsc.hadoopConfiguration()), folder
+
     def log(self, table: Table) -> tuple[Any, Any]:
         """Hadoop's file system and path of the table's log."""
-        jvm: Any = self.spark._jvm
-        log = jvm.org.apache.hadoop.fs.Path(f"{self.path(table)}/_delta_log")
-        return log.getFileSystem(self.spark._jsc.hadoopConfiguration()), log
+        filesystem, folder = self.folder(table)
+        return filesystem, folder.suffix("/_delta_log")
 
     def read(self, table: Table) -> DataFrame:
         return self.spark.table(self.identifier(table))

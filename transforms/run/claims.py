@@ -107,7 +107,8 @@ class Claims:
             self._raise_lost()
 
     def confirm(self, audio_ids: Collection[str]) -> None:
-        """Raises LostClaims if not all of these are this run's."""
+        """Raises LostClaims if not all of these are this run's, or another run has taken this one for dead."""
+        self._registry.confirm(ask=True)
         mine = self._tables.read(CLAIMS).where(self._mine).join(self._ids(audio_ids), "audio_id", "left_semi")
         if mine.count() != len(audio_ids):
             self._raise_lost()
@@ -140,11 +141,12 @@ class Claims:
         """Nothing of these runs, which gave no sign of life, is committed from now on; marks them as lost."""
         for run_id in sorted({*dead} - self._fenced):
             if not self._registry.ended(run_id):
+                # First, so that one whose commit is left out by a fence finds out why.
+                self._registry.mark_lost(run_id)
                 for lane in range(MAX_WAVES_AT_ONCE):
                     self._tables.fence(CHUNKS, writer_name(run_id, lane_name(lane)))
                 for table in PUBLISHED:
                     self._tables.fence(table, writer_name(run_id, "publisher"))
-                self._registry.mark_lost(run_id)
             self._fenced.add(run_id)
 
     def _without_done(self, taken: Taken, wanted: Mapping[str, str | None], others: set[str]) -> Taken:

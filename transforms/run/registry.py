@@ -1,4 +1,4 @@
-"""This run among the others on the same lake: the table runs tells which live, by a sign of life every few minutes."""
+"""This run among the others on the same lake, of which those live that give a sign of life every few minutes."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from schemas.tables import RUNS, to_batch
 from transforms.errors import LostClaims
 from transforms.lake.sql import literal
 from transforms.lake.tables import Tables
+from transforms.run.signs import Signs
 
 _RUN_ID = "%Y%m%dT%H%M%S.%fZ"
 _ERROR_CHARACTERS = 4000
@@ -45,7 +46,7 @@ class Registry:
     """Enters this run into the table runs when `register` is called, and gives signs of life until `end`."""
 
     def __init__(self, tables: Tables, claim_minutes: float) -> None:
-        self._tables, self._claim_s = tables, claim_minutes * 60
+        self._tables, self._claim_s, self._signs = tables, claim_minutes * 60, Signs(tables)
         self._stop, self._lost = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._seen_at = time.monotonic()
@@ -71,39 +72,43 @@ class Registry:
             "driver": _driver(),
             "config": config,
         }
+        self._signs.begin(self.run_id)
         self._tables.append(RUNS, self._tables.frame(pa.Table.from_batches([to_batch([row], RUNS.arrow)])))
         self._seen_at = time.monotonic()
         self._thread = InheritableThread(target=self._beat, daemon=True, name="signs of life")
         self._thread.start()
         return self.run_id
 
-    def living(self) -> dict[str, datetime.datetime]:
-        """By run_id, the last signs of life of the other runs that are at work."""
-        return {row.run_id: row.alive_at for row in self._rows("status = 'running'") if self._lives(row)}
+    def living(self) -> dict[str, float]:
+        """By run_id, the last signs of life of the other runs that are at work, in seconds since the epoch."""
+        rows, signs = self._rows("status = 'running'"), self._signs.last()
+        return {row.run_id: _alive_s(row, signs) for row in rows if self._lives(row, signs)}
 
     def others(self) -> Others:
         """The other runs, from the time on when this object was made."""
         last = self._last or ""
         rows = self._rows(f"status = 'running' OR run_id > {literal(last)}")
         later = {row.run_id for row in rows if row.run_id > last}
-        living = {row.run_id for row in rows if row.status == "running" and self._lives(row)}
+        signs = self._signs.last()
+        living = {row.run_id for row in rows if row.status == "running" and self._lives(row, signs)}
         return Others(living, {*self.at_first, *later})
 
     def ended(self, run_id: str) -> bool:
         """True for a run that came to its end by itself: it writes nothing more."""
-        row = self._tables.read(RUNS).where(f"run_id = {literal(run_id)}").select("status").first()
-        return row is not None and row.status in ("ok", "failed")
+        return self._status(run_id) in ("ok", "failed")
 
     def mark_lost(self, run_id: str) -> None:
         """Another run has died: its claims are taken over."""
         values = {"status": "'lost'", "error": literal(f"no sign of life; taken over by {self.run_id}")}
         self._tables.update(RUNS, f"run_id = {literal(run_id)} AND status = 'running'", values)
+        self._signs.withdraw(run_id)
 
-    def confirm(self) -> None:
-        """Raises LostClaims if another run has taken this one for dead. Asks only after a pause in the signs of life,
-        as when the driver was stopped."""
-        if self.run_id and not self._stop.is_set() and time.monotonic() - self._seen_at > 2 * self.sign_s:
-            self._sign()
+    def confirm(self, ask: bool = False) -> None:
+        """Raises LostClaims if another run has taken this one for dead. Asks the table only if told to, or after a
+        pause in the signs of life, as when the driver was stopped."""
+        paused = not self._stop.is_set() and time.monotonic() - self._seen_at > 2 * self.sign_s
+        if self.run_id and (ask or paused):
+            self._look()
         if self._lost.is_set():
             raise LostClaims(
                 f"run {self.run_id} gave no sign of life for more than {self._claim_s / 60:g} minutes, and another run "
@@ -134,6 +139,7 @@ class Registry:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
+            self._signs.withdraw(self.run_id)
 
     def __enter__(self) -> Registry:
         return self
@@ -151,25 +157,28 @@ class Registry:
         rows = self._tables.read(RUNS).where(f"({condition}) AND run_id <> {literal(self.run_id)}")
         return rows.select("run_id", "status", "alive_at", "driver").collect()
 
-    def _lives(self, row: Any) -> bool:
+    def _status(self, run_id: str) -> str | None:
+        row = self._tables.read(RUNS).where(f"run_id = {literal(run_id)}").select("status").first()
+        return None if row is None else row.status
+
+    def _lives(self, row: Any, signs: Mapping[str, float]) -> bool:
         if _died_here(row.driver):
             return False
         # Clocks of two machines may differ: one that is ahead is no sign of life for ever.
-        return bool(abs(time.time() - row.alive_at.timestamp()) <= self._claim_s)
+        return abs(time.time() - _alive_s(row, signs)) <= self._claim_s
 
     def _beat(self) -> None:
-        # In a pool of its own: behind all tasks of a wave, a sign would come too late.
-        self._tables.spark.sparkContext.setLocalProperty("spark.scheduler.pool", "signs")
         while not self._stop.wait(self.sign_s):
             try:
-                self._sign()
+                if not self._signs.given(self.run_id):
+                    self._look()
+                self._signs.give(self.run_id)
+                self._seen_at = time.monotonic()
             except Exception as error:  # the next sign may succeed; without any, other runs take over
                 print(f"run {self.run_id} could not give a sign of life: {error}", file=sys.stderr)
 
-    def _sign(self) -> None:
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
-        mine = f"run_id = {literal(self.run_id)} AND status = 'running'"
-        if not self._tables.update(RUNS, mine, {"alive_at": f"TIMESTAMP {literal(now)}"}):
+    def _look(self) -> None:
+        if self._status(self.run_id) != "running":
             self._lost.set()
         self._seen_at = time.monotonic()
 
@@ -190,6 +199,10 @@ def next_run_id(now: datetime.datetime, last: str | None) -> str:
         before = datetime.datetime.strptime(last.partition("-")[0], _RUN_ID).replace(tzinfo=datetime.UTC)
         now = max(now, before + datetime.timedelta(microseconds=1))
     return f"{now:{_RUN_ID}}-{uuid.uuid4().hex[:6]}"
+
+
+def _alive_s(row: Any, signs: Mapping[str, float]) -> float:
+    return max(float(row.alive_at.timestamp()), signs.get(row.run_id, 0.0))
 
 
 def _column(value: Any) -> Column:

@@ -1,0 +1,64 @@
+"""Signs of life of runs: a file each beside the table runs, renewed by the driver itself. As commits to the table they
+would need slots, and all of them may be taken by long tasks."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from typing import Any
+
+from py4j.protocol import Py4JJavaError
+
+from schemas.tables import RUNS
+from transforms.lake.sql import literal
+from transforms.lake.tables import Tables
+
+_FOLDER = "_signs"
+"""Delta leaves alone what begins with an underline."""
+
+
+class Signs:
+    """The time of a run's file is its last sign. Where no file may be written, as in a catalog that hides where its
+    tables lie, the sign is `alive_at` in the table."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._filesystem, folder = tables.folder(RUNS)
+        self._path: Any = tables.spark._jvm.org.apache.hadoop.fs.Path  # type: ignore[union-attr]
+        self._folder = self._path(folder, _FOLDER)
+        self._in_files = True
+
+    def begin(self, run_id: str) -> None:
+        try:
+            self.give(run_id)
+        except Py4JJavaError as error:
+            self._in_files = False
+            reason = str(error.java_exception).splitlines()[0]
+            print(f"signs of life go to the table runs, since {self._folder} is not written: {reason}", file=sys.stderr)
+
+    def give(self, run_id: str) -> None:
+        if self._in_files:
+            self._filesystem.create(self._file(run_id), True).close()
+        else:
+            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+            mine = f"run_id = {literal(run_id)} AND status = 'running'"
+            self._tables.update(RUNS, mine, {"alive_at": f"TIMESTAMP {literal(now)}"})
+
+    def withdraw(self, run_id: str) -> None:
+        if self._in_files:
+            self._filesystem.delete(self._file(run_id), False)
+
+    def given(self, run_id: str) -> bool:
+        """False if the run has begun, and somebody has withdrawn its sign."""
+        return not self._in_files or bool(self._filesystem.exists(self._file(run_id)))
+
+    def last(self) -> dict[str, float]:
+        """By run_id, when the sign of each was given: seconds since the epoch, by the store's clock."""
+        try:
+            files = self._filesystem.listStatus(self._folder)
+        except Py4JJavaError:  # no run has given any
+            return {}
+        return {file.getPath().getName(): file.getModificationTime() / 1000 for file in files}
+
+    def _file(self, run_id: str) -> Any:
+        return self._path(self._folder, run_id)
