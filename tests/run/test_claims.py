@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -68,7 +69,7 @@ def test_runs_register_in_order_and_a_run_that_ended_is_no_other(runs: list[Run]
     first, second, third = runs
     assert first.run_id < second.run_id < third.run_id
     assert set(third.registry.living()) == {first.run_id, second.run_id}
-    assert first.registry.others().may_have_published >= {second.run_id, third.run_id}
+    assert first.registry.may_have_published() >= {second.run_id, third.run_id}
     second.registry.end({"status": "failed", "error": "no", "stage_seconds": {"load": 1.5}, "recordings": 3})
     (row,) = second.tables.read(RUNS).where(f"run_id = '{second.run_id}'").collect()
     assert (row.status, row.error, row.stage_seconds, row.recordings) == ("failed", "no", {"load": 1.5}, 3)
@@ -146,6 +147,29 @@ def test_what_another_run_has_published_meanwhile_is_not_done_again(runs: list[R
     assert (taken.done, taken.held) == ({"g"}, {"h": []})
     assert not tables.read(CLAIMS).where("audio_id = 'g'").count()
     assert second.claims.take({"g": first.run_id}).held == {"g": []}, "a plan that knew of it wants it done again"
+
+
+def test_a_run_that_registers_and_claims_while_another_takes_keeps_what_it_has(
+    runs: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while Delta tries the MERGE of the slow one again."""
+    slow, tables = runs[0], runs[0].tables
+    upsert, quick = tables.upsert, list[Run]()
+
+    def after_another(*values: Any, **options: Any) -> None:
+        if not quick:
+            quick.append(Run(Tables(tables.spark, tables.root)))
+            quick[0].claims.take({"j": None, "k": None})
+            rows = [{"audio_id": "k", "take_id": quick[0].run_id, "run_key": "k"}]
+            tables.append(RECORDINGS, tables.frame(pa.Table.from_batches([to_batch(rows, RECORDINGS.arrow)])))
+            quick[0].claims.release(["k"])
+        upsert(*values, **options)
+
+    monkeypatch.setattr(tables, "upsert", after_another)
+    taken = slow.claims.take({"j": None, "k": None, "l": None})
+    assert (taken.held, taken.left, taken.done) == ({"l": []}, {"j": quick[0].run_id}, {"k"})
+    quick[0].claims.confirm(["j"])
+    quick[0].registry.end({"status": "ok"})
 
 
 def test_of_what_a_dead_run_had_published_only_the_take_that_is_shown_stays(runs: list[Run]) -> None:

@@ -22,12 +22,12 @@ def test_a_run_that_registers_while_another_makes_its_plan_may_have_published(
         quick.register("")
         slow.register("")
         assert quick.run_id < slow.run_id
-        assert slow.others().may_have_published == {quick.run_id}
-        assert quick.others().may_have_published == {slow.run_id}
+        assert slow.may_have_published() == {quick.run_id}
+        assert quick.may_have_published() == {slow.run_id}
         with Registry(tables, 10) as late:
             late.register("")
-            assert late.others().may_have_published == {quick.run_id, slow.run_id}
-            assert slow.others().may_have_published == {quick.run_id, late.run_id}
+            assert late.may_have_published() == {quick.run_id, slow.run_id}
+            assert slow.may_have_published() == {quick.run_id, late.run_id}
 
 
 def test_a_run_that_recognizes_nothing_writes_how_it_ended(spark: SparkSession, tmp_path: Path) -> None:

@@ -75,12 +75,18 @@ class Claims:
         with self._lock:
             self._registry.confirm()
             mine = self._registry.run_id
-            others = self._registry.others()
-            kept = any_of("t.run_id", {mine, *others.living})
+            # In this order: a run registers before it claims, so a holder that is not at work is dead. One that comes
+            # between, as while Delta tries the MERGE again, is among neither.
+            holders = {row.run_id for row in self._tables.read(CLAIMS).select("run_id").distinct().collect()} - {mine}
+            dead = holders - self._registry.living().keys() if holders else set()
             rows = self._rows(wanted)
             # Those that are in this run's hands already stay as they are.
             self._tables.upsert(
-                CLAIMS, rows, CLAIMS.key, update={"begun": "array_append(t.begun, t.run_id)"}, only_if=f"NOT {kept}"
+                CLAIMS,
+                rows,
+                CLAIMS.key,
+                update={"begun": "array_append(t.begun, t.run_id)"},
+                only_if=any_of("t.run_id", dead),
             )
             found = self._tables.read(CLAIMS).join(F.broadcast(rows.select("audio_id")), "audio_id", "left_semi")
             taken = Taken()
@@ -90,7 +96,7 @@ class Claims:
                 else:
                     taken.left[row.audio_id] = row.run_id
             self.fence({run_id for begun in taken.held.values() for run_id in begun})
-            return self._without_done(taken, wanted, others.may_have_published)
+            return self._without_done(taken, wanted)
 
     def release(self, audio_ids: Collection[str]) -> None:
         """Lets go of recordings that are published. Raises LostClaims if not all of them were this run's until now:
@@ -149,9 +155,9 @@ class Claims:
                     self._tables.fence(table, writer_name(run_id, "publisher"))
             self._fenced.add(run_id)
 
-    def _without_done(self, taken: Taken, wanted: Mapping[str, str | None], others: set[str]) -> Taken:
+    def _without_done(self, taken: Taken, wanted: Mapping[str, str | None]) -> Taken:
         """Other runs may have published some of them since the plan was made, or just before they were fenced off."""
-        others = others.union(*taken.held.values())
+        others = self._registry.may_have_published().union(*taken.held.values())
         if not others or not taken.held:
             return taken
         shown = self._tables.read(RECORDINGS).where(any_of("take_id", others)).select("audio_id", "take_id")

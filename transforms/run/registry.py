@@ -12,7 +12,6 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -32,14 +31,6 @@ _RUN_ID = "%Y%m%dT%H%M%S.%fZ"
 _ERROR_CHARACTERS = 4000
 _SIGNS_A_CLAIM = 4
 """Signs of life in the time after which a run without one is dead."""
-
-
-@dataclass(frozen=True)
-class Others:
-    """Ids of runs: those that are `living`, and those that `may_have_published` since this run began to plan."""
-
-    living: set[str]
-    may_have_published: set[str]
 
 
 class Registry:
@@ -84,14 +75,10 @@ class Registry:
         rows, signs = self._rows("status = 'running'"), self._signs.last()
         return {row.run_id: _alive_s(row, signs) for row in rows if self._lives(row, signs)}
 
-    def others(self) -> Others:
-        """The other runs, from the time on when this object was made."""
-        last = self._last or ""
-        rows = self._rows(f"status = 'running' OR run_id > {literal(last)}")
-        later = {row.run_id for row in rows if row.run_id > last}
-        signs = self._signs.last()
-        living = {row.run_id for row in rows if row.status == "running" and self._lives(row, signs)}
-        return Others(living, {*self.at_first, *later})
+    def may_have_published(self) -> set[str]:
+        """The other runs that were at work at some time since this object was made."""
+        later = self._rows(f"run_id > {literal(self._last or '')}")
+        return {*self.at_first, *(row.run_id for row in later)}
 
     def ended(self, run_id: str) -> bool:
         """True for a run that came to its end by itself: it writes nothing more."""

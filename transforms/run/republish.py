@@ -71,12 +71,9 @@ def _shown(tables: Tables) -> pa.Table:
 def unfinished(tables: Tables, registry: Registry) -> pa.Table:
     """Of what runs that died had claimed, the recordings whose parts are all in chunks; under the run_key of the
     last."""
-    living = registry.living()
-    begun = {
-        row.audio_id: (row.replaces, [*row.begun, row.run_id])
-        for row in tables.read(CLAIMS).collect()
-        if row.run_id not in living
-    }
+    claims = tables.read(CLAIMS).collect()
+    living = registry.living()  # afterwards, since a run registers before it claims
+    begun = {row.audio_id: (row.replaces, [*row.begun, row.run_id]) for row in claims if row.run_id not in living}
     runs = {run_id for _, run_ids in begun.values() for run_id in run_ids}
     closings = tables.read(CHUNKS).where(f"{any_of('run_id', runs)} AND closing IS NOT NULL")
     found: dict[str, dict[str, Progress]] = defaultdict(dict)
