@@ -14,7 +14,7 @@ def main(target: Path) -> None:
     sources = [p for package in PACKAGES for p in (ROOT / package).rglob("*") if p.is_file() and p.suffix in SUFFIXES]
     files = {p.relative_to(ROOT).as_posix(): p for p in sources}
     # As in the wheel (pyproject.toml): schemas/shipped.py finds them there.
-    files |= {f"schemas/conf/{p.name}": p for p in (ROOT / "conf").iterdir() if p.suffix in {".yaml", ".conf"}}
+    files |= {f"schemas/conf/{p.name}": p for p in (ROOT / "conf").iterdir() if p.suffix in {".yaml", ".conf", ".tsv"}}
     target.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(target, "w") as archive:
         for name, file in sorted(files.items()):

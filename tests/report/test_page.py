@@ -32,6 +32,7 @@ from transforms.report.page import (
     waiting,
     write_page,
 )
+from transforms.report.services import services
 
 NOW = datetime.datetime(2026, 3, 4, 5, 6, tzinfo=datetime.UTC)
 HOSTILE = "<script>document.title = 'taken'</script>\"'&"
@@ -224,6 +225,20 @@ def test_costs_are_those_of_all_gpus_from_start_to_end() -> None:
     work = {"wall_s": 7200.0, "hours": 40.0}
     assert cost(work, Price(2.5, 4)) == {"gpu_hours": 8.0, "total": 20.0, "per_hour": 0.5}
     assert cost({"wall_s": 60.0, "hours": 0.0}, Price(2.5))["per_hour"] is None
+
+
+def test_the_cost_of_an_hour_stands_beside_what_services_ask() -> None:
+    """84.44 GPU-hours at 2.50 for 20,800 hours of audio."""
+    text = Outline(page()).text
+    assert "These runs 0.0101 1×" in text
+    listed = services()
+    assert len({service.name for service in listed}) == len(listed) > 5
+    for service in listed:
+        assert 0.01 < service.usd_per_audio_hour < 5 and service.source.startswith("https://")
+        times = service.usd_per_audio_hour / (38_000 / 3600 * 8 * 2.5 / 20_800)
+        assert f"{service.name} {service.usd_per_audio_hour:.4f} {times:.1f}×" in text
+    assert "These runs" not in Outline(page(price=None)).text
+    assert "These runs" not in Outline(page(empty_facts())).text, "no audio, no price of an hour"
 
 
 def test_waiting_is_a_share_of_the_engines_own_time() -> None:

@@ -19,6 +19,7 @@ from schemas.flags import FLAGS
 from transforms.evaluation.evaluate import BINS, difference
 from transforms.packages import require_packages
 from transforms.report.facts import DOUBTFUL, LENGTHS_S, TEXT_CHARS, Facts, Row
+from transforms.report.services import services
 from transforms.stores.fetch import local_path
 from transforms.stores.files import check_folder, write_whole
 from transforms.text.clock import clock
@@ -67,6 +68,7 @@ def render(facts: Facts, root: str, run_id: str | None, price: Price | None, now
         "speed": lambda value: "–" if value is None else f"{value:,.0f}×" if value >= 100 else f"{value:.1f}×",
         "duration": duration,
         "money": lambda value: "–" if value is None else f"{value:,.2f}",
+        "cents": lambda value: f"{value:,.4f}",
         "number": lambda value: "–" if value is None else f"{value:,.2f}",
         "when": lambda value: "–" if value is None else f"{value:%Y-%m-%d %H:%M}",
         "name": name_of,
@@ -78,6 +80,7 @@ def render(facts: Facts, root: str, run_id: str | None, price: Price | None, now
         now=now,
         price=price,
         cost=None if price is None else cost(facts.work, price),
+        services=services(),
         waiting=waiting(facts.stages),
         confidences=confidence_bars(facts.confidences),
         lengths=length_bars(facts.lengths),
