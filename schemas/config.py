@@ -96,8 +96,8 @@ class PackingConfig(Section):
 
 
 class BatchingConfig(Section):
-    max_padded_audio_s: float = field(240.0, "audio in one batch, each clip counted as long as the longest", gt=0)
-    lookahead_audio_s: float = field(600.0, "audio held ready to choose batches of like length from", gt=0)
+    max_padded_audio_s: float = field(120.0, "audio in one batch, each clip counted as long as the longest", gt=0)
+    lookahead_audio_s: float = field(1000.0, "audio held ready to choose batches of like length from", gt=0)
     prefetch_mib: int = field(64, "decoded audio that may wait for the engine, in MiB a task", ge=1)
     front_threads: int = field(2, "threads a task that fetch, decode and run VAD ahead of the engine", ge=1, le=64)
 

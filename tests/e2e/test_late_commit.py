@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import transforms.run.job
-from schemas.tables import CHUNKS, RUNS
+from schemas.tables import CHUNKS, CLAIMS, RUNS, to_batch
 from tests.e2e.conftest import Finished
 from tests.kit.lake import Lake
 from transforms.errors import LostClaims
@@ -81,6 +82,31 @@ def test_a_run_that_died_after_its_last_publishing_step_leaves_only_its_claims(
     summary = lake.run(_some(finished), reprocess="failed")
     assert (summary.recordings, summary.failed) == (1, 1)
     assert lake.contents(without=frozenset())["words"] == before["words"]
+    assert not lake.rows("claims")
+
+
+def test_what_another_run_has_ended_of_a_dead_one_since_the_plan_is_not_recognized_again(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake(finished.lake.spark, tmp_path)
+    make_plan = transforms.run.job.make_plan
+
+    def then_ended(*values: Any, **options: Any) -> Any:
+        """Two recordings have dead claims; both are settled right after this plan was made."""
+        plan = make_plan(*values, **options)
+        assert plan.table["asked"].to_pylist() == [False, False]
+        lake.tables.delete(CLAIMS, "true")
+        return plan
+
+    lake.run(_some(finished)[:2])
+    claims = [{"audio_id": row["audio_id"], "run_id": row["run_id"], "begun": []} for row in lake.rows("recordings")]
+    lake.tables.append(CLAIMS, lake.tables.frame(pa.Table.from_batches([to_batch(claims, CLAIMS.arrow)])))
+    before = lake.contents(without=frozenset())
+    monkeypatch.setattr(transforms.run.job, "make_plan", then_ended)
+    summary = lake.run(_some(finished)[:2])
+    assert (summary.recordings, summary.skipped) == (0, 2)
+    assert not lake.calls()
+    assert lake.contents(without=frozenset())["chunks"] == before["chunks"]
     assert not lake.rows("claims")
 
 

@@ -17,27 +17,51 @@ def _filled(window: Window[Utterance], *lengths_ms: int) -> Window[Utterance]:
     return window
 
 
-def _drained(window: Window[Utterance]) -> list[list[int]]:
+def _drained(window: Window[Utterance], last: bool = True) -> list[list[int]]:
     batches = []
     while len(window):
-        batches.append([length for length, _ in window.take()])
+        batches.append([length for length, _ in window.take(last)])
     return batches
 
 
-@given(st.lists(st.integers(1, 30_000), max_size=40), st.sampled_from([1.0, 29.5, 240.0]))
-def test_each_item_comes_out_once_in_batches_of_bounded_padded_audio(lengths: list[int], most_s: float) -> None:
+@given(st.lists(st.integers(1, 30_000), max_size=40), st.sampled_from([1.0, 29.5, 240.0]), st.booleans())
+def test_each_item_comes_out_once_in_batches_of_bounded_padded_audio(
+    lengths: list[int], most_s: float, last: bool
+) -> None:
     window = _filled(Window(most_s), *lengths)
     assert window.audio_s == pytest.approx(sum(lengths) / 1000)
-    batches = _drained(window)
+    batches = _drained(window, last)
     assert sorted(length for batch in batches for length in batch) == sorted(lengths)
     assert all(batch and (len(batch) == 1 or len(batch) * max(batch) <= most_s * 1000 + 1e-6) for batch in batches)
-    assert all(min(before) >= max(after) for before, after in pairwise(batches))
+    assert not last or all(min(before) >= max(after) for before, after in pairwise(batches))
     assert window.audio_s == pytest.approx(0, abs=1e-6)
 
 
-def test_a_batch_holds_as_many_of_the_longest_as_fit() -> None:
+def test_when_nothing_more_comes_a_batch_holds_as_many_of_the_longest_as_fit() -> None:
     window = _filled(Window(60), 20_000, 1000, 19_000, 15_000, 18_000, 500)
     assert [sorted(batch) for batch in _drained(window)] == [[18_000, 19_000, 20_000], [500, 1000, 15_000]]
+
+
+def test_while_more_comes_those_of_like_length_go_and_the_odd_ones_wait_for_company() -> None:
+    window = _filled(Window(20), 19_000, 5000, 1000, 4900, 5100, 4800, 9000)
+    assert [sorted(length for length, _ in window.take()) for _ in range(2)] == [[19_000], [4900, 5000, 5100]]
+    _filled(window, 9100)
+    assert sorted(length for length, _ in window.take()) == [9000, 9100]
+    assert sorted(length for length, _ in window.take()) == [1000, 4800], "no full batch: all of it"
+
+
+def test_a_stream_of_mixed_lengths_is_not_padded_with_the_short_ones_that_wait() -> None:
+    """Longest first, the window fills up with short ones, and each long one is taken at once, with them beside it."""
+    rng = np.random.default_rng(0)
+    lengths_ms = rng.integers(2000, 25_000, 1000)
+    window: Window[Utterance] = Window(240)
+    real_ms, padded_ms = 0, 0
+    for length_ms in lengths_ms:
+        _filled(window, int(length_ms))
+        if window.audio_s >= 1200:
+            batch = [length for length, _ in window.take()]
+            real_ms, padded_ms = real_ms + sum(batch), padded_ms + len(batch) * max(batch)
+    assert 1 - real_ms / padded_ms < 0.1
 
 
 def test_a_batch_is_full_when_its_audio_is_there() -> None:

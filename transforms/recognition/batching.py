@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any, Generic, Protocol, TypeVar
 
 from schemas.config import SAMPLE_RATE_HZ
@@ -31,7 +33,7 @@ def padded_s(items: list[Any]) -> float:
 
 
 class Window(Generic[Item]):
-    """Holds items, and hands them out longest first, so that a batch wastes little padding.
+    """Holds items, and hands out those of like length together, so that a batch wastes little padding.
 
     `engine` stands for who is asked (its spec): one that ran out of memory gets smaller batches in this process.
     """
@@ -61,12 +63,28 @@ class Window(Generic[Item]):
         process."""
         _fits_s[self._engine] = min(self.most_padded_s, padded_s(batch) / 2)
 
-    def take(self) -> list[tuple[Any, Item]]:
-        """The longest item and as many of the next longest as `most_padded_s` holds; at least one. Raises IndexError if
-        empty."""
+    def take(self, last: bool = False) -> list[tuple[Any, Item]]:
+        """As many items of like length as `most_padded_s` holds, at least one: those of all runs in order of length
+        that need the least padding, so that what is odd waits for company. `last`: nothing more comes, so all must go;
+        the longest first. Raises IndexError if empty."""
         self._waiting.sort(key=lambda waiting: len(waiting[1].samples))
-        longest_s = max(audio_s(self._waiting[-1][1]), 1e-3)
-        count = max(1, int(min(len(self._waiting), self.most_padded_s / longest_s)))
-        batch, self._waiting = self._waiting[-count:], self._waiting[:-count]
+        runs = self._runs()
+        start, end, _ = next(runs) if last else min(runs, key=lambda run: run[2])
+        batch = self._waiting[start:end]
+        del self._waiting[start:end]
         self.audio_s = sum(audio_s(item) for _, item in self._waiting)
         return batch
+
+    def _runs(self) -> Iterator[tuple[int, int, float]]:
+        """(start, end, share of padding) of what may go together, by its longest item downwards: full batches, and
+        what is left if there is not one."""
+        lengths_s = [max(audio_s(item), 1e-3) for _, item in self._waiting]
+        sums_s = [0.0, *accumulate(lengths_s)]
+        for end in range(len(lengths_s), 0, -1):
+            count = max(1, int(min(len(lengths_s), self.most_padded_s / lengths_s[end - 1])))
+            if count > end < len(lengths_s):
+                return
+            start = max(0, end - count)
+            yield start, end, 1 - (sums_s[end] - sums_s[start]) / ((end - start) * lengths_s[end - 1])
+        if not lengths_s:
+            raise IndexError("nothing waits")

@@ -53,9 +53,10 @@ class Dialogues(Generic[Result]):
         """Audio that waits for the engines, in seconds."""
         return sum(stream.waiting_s for stream in self._streams)
 
-    def hurry(self) -> None:
+    def hurry(self, last: bool = False) -> None:
+        """As Stream.hurry."""
         for stream in self._streams:
-            stream.hurry()
+            stream.hurry(last)
 
     def begin(self, id: Any, dialogue: Dialogue[Result]) -> None:
         """`id` comes back with the result."""
@@ -95,7 +96,7 @@ def hold(dialogues: Iterable[Dialogue[Result]], streams: Sequence[Stream], bell:
     found: dict[int, Result] = {}
     while going:
         found.update(going.done())
-        going.hurry()
+        going.hurry(last=True)
         with bell:
             bell.wait_for(lambda: going.ready or not going)
     return [found[index] for index in range(len(found))]

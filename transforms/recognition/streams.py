@@ -32,8 +32,9 @@ class Stream(Protocol):
         """`id` comes back with the answer."""
         ...
 
-    def hurry(self) -> None:
-        """Nothing more is submitted before something is done: what waits need not wait for company."""
+    def hurry(self, last: bool = False) -> None:
+        """Nothing more is submitted before something is done: what waits need not wait for company. `last`: and only
+        what follows from that will be."""
         ...
 
     def done(self) -> list[tuple[Any, Any]]:
@@ -69,7 +70,7 @@ class Batches(Generic[Item, Answer]):
         bell: threading.Condition,
     ) -> None:
         self._what, self._engine, self._ask, self._failure, self._bell = what, engine, ask, failure, bell
-        self._window = window
+        self._window, self._last = window, False
         self._alone: deque[tuple[Any, Item]] = deque()
         """From batches in which one is at fault: whose fault it is shows when each goes alone."""
         self._asked: deque[tuple[list[tuple[Any, Item]], Future[Sequence[Answer]]]] = deque()
@@ -90,9 +91,10 @@ class Batches(Generic[Item, Answer]):
         self._window.add(id, item)
         self._go_on()
 
-    def hurry(self) -> None:
+    def hurry(self, last: bool = False) -> None:
+        self._last = last
         if len(self._window) and not self._asked:
-            self._begin(self._window.take())
+            self._begin(self._window.take(last))
 
     def done(self) -> list[tuple[Any, Answer | RecordingError]]:
         found: list[tuple[Any, Answer | RecordingError]] = []
@@ -103,7 +105,7 @@ class Batches(Generic[Item, Answer]):
 
     def _go_on(self) -> None:
         while len(self._asked) < _AT_ONCE and (self._alone or (self._window.has_full_batch and len(self._window))):
-            self._begin([self._alone.popleft()] if self._alone else self._window.take())
+            self._begin([self._alone.popleft()] if self._alone else self._window.take(self._last))
 
     def _begin(self, batch: list[tuple[Any, Item]]) -> None:
         items = [item for _, item in batch]
@@ -198,7 +200,7 @@ class Flow(Generic[Item, Answer]):
             if self._next_step is None:
                 self._next_step = self._call()
 
-    def hurry(self) -> None:
+    def hurry(self, last: bool = False) -> None:
         """It never waits for company."""
 
     def done(self) -> list[tuple[Any, Answer | RecordingError]]:

@@ -109,8 +109,8 @@ class _Task:
         self._read_on()
         self._take_what_is_done()
         if ended or not self._has_room:
-            self._readings.hurry()
-        self._timings.hurry()
+            self._readings.hurry(last=ended)
+        self._timings.hurry(last=ended and not self._readings)
         if ended and not self._readings and not self._timings:
             return False
         with self._bell:

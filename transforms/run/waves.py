@@ -109,17 +109,18 @@ class Waves:
         return Wave(index, taken, todo, closings, resumed, settled)
 
     def _settle(self, units: Sequence[Unit], taken: Taken) -> set[str]:
-        """Ends what dead runs had published; returns the audio_ids of which nothing else is asked for. The others are
-        begun anew: of what is shown already, nothing is to be taken up."""
+        """Ends what dead runs had published; returns the audio_ids of which nothing else is asked for, also where
+        another run has ended it since the plan was made. The others are begun anew: of what is shown already, nothing
+        is to be taken up."""
         rows = self._plan.table.select(["audio_id", "replaces", "asked"])
-        rows = rows.take(
-            pa.array([unit.row for unit in units if taken.held.get(unit.audio_id)], pa.int64())
-        ).to_pylist()
-        rows = [row for row in rows if row["replaces"] in taken.held[row["audio_id"]]]
-        self._claims.tidy({row["audio_id"]: row["replaces"] for row in rows}, taken.held)
-        done = {row["audio_id"] for row in rows if not row["asked"]}
+        rows = rows.take(pa.array([unit.row for unit in units if unit.audio_id in taken.held], pa.int64())).to_pylist()
+        published = [row for row in rows if row["replaces"] in taken.held[row["audio_id"]]]
+        self._claims.tidy({row["audio_id"]: row["replaces"] for row in published}, taken.held)
+        ended = {row["audio_id"] for row in published}
+        ended |= {audio_id for audio_id, begun in taken.held.items() if not begun}
+        done = {row["audio_id"] for row in rows if not row["asked"]} & ended
         self._claims.release(done)
-        taken.held.update({row["audio_id"]: [] for row in rows if row["asked"]})
+        taken.held.update({row["audio_id"]: [] for row in published if row["asked"]})
         return done
 
     def _recognized(self, units: Sequence[Unit], spec: TaskSpec) -> DataFrame:
