@@ -1,11 +1,11 @@
-"""How much of what the engine computes is padding, on LibriSpeech's lengths, beside batches in the order of the manifest.
+"""How much of what the engine computes is padding, beside batches in the order of the manifest.
 
     python -m benchmarks.padding --data ../shared/data
 
-Lengths are those of the 50 clips of librispeech_test_other, drawn again and varied by up to 10 % (seed 0), so that no two
-are alike. A clip up to packing.max_chunk_s is one chunk. The limits are those of the configuration: padded seconds in a
-batch, seconds held ready to choose from. A task is run.task_minutes of work: on a CPU core some 15 minutes of audio, on a
-GPU many hours.
+Lengths are those of the 50 clips of librispeech_test_other, drawn again and varied by up to 10 % (seed 0), so that no
+two are alike. A clip up to packing.max_chunk_s is one chunk. The limits are those of the configuration: padded seconds
+in a batch, seconds held ready to choose from. A task is run.task_minutes of work: on a CPU core some 15 minutes of
+audio, on a GPU many hours.
 """
 
 from __future__ import annotations
@@ -50,9 +50,8 @@ def main() -> None:
             1 - real_s / sum(padded_s(batch) for task in tasks(items, minutes) for batch in side(task, batching))
             for side in (chosen, in_order)
         )
-        print(
-            f"| --config {name}, tasks of {minutes} min of audio | {ours:.1%} | {naive:.1%} | {naive / ours:.1f} × less |"
-        )
+        what = f"--config {name}, tasks of {minutes} min of audio"
+        print(f"| {what} | {ours:.1%} | {naive:.1%} | {naive / ours:.1f} × less |")
 
 
 def tasks(items: list[Silent], minutes: float) -> list[list[Silent]]:

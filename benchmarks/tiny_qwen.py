@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--long", type=int, default=4)
     options = parser.parse_args()
     sys.path.insert(0, str(TINY))  # the scripts that make the speech stand alone there
-    config = load_config("examples/tiny_qwen/config.yaml", [f"{key}={TINY / name}" for key, name in _MODELS.items()])
+    config = load_config("examples/tiny_qwen/config.yaml", [f"{key}={TINY / name}" for key, name in MODELS.items()])
     print(f"Tiny checkpoints, {machine()}\n")
     print("| | | word error rate | median word start error | matched words |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +52,7 @@ def main() -> None:
                 print(f"| {name} | {side} | {rate:.1%} | {median} | {len(errors)} |")
 
 
-_MODELS = {"engine.options.model": "recognizer", "aligner_options.qwen.model": "aligner"}
+MODELS = {"engine.options.model": "recognizer", "aligner_options.qwen.model": "aligner"}
 
 
 def made(folder: Path, clips: int, long: int) -> dict[str, list[Clip]]:
