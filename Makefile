@@ -96,10 +96,10 @@ fix: $(DEV) ## mend what lint and formatting can mend by themselves
 soak: $(DEV) ## kill the job TRIALS times and compare its tables
 	@$(PY) -m tests.soak --trials $(TRIALS)
 
-bench: ## list the benchmarks
-	@grep -l __main__ benchmarks/*.py | sed 's,.*/\(.*\)\.py,  make bench-\1,'
+bench: $(DEV) $(VLLM) ## all comparisons with peers, two hours (ARGS="--only short padding")
+	@$(PY) -m benchmarks.table $(ARGS)
 
-bench-%: $(DEV) ## run one benchmark (ARGS="...")
+bench-%: $(DEV) ## run one benchmark of benchmarks/ (ARGS="...")
 	@$(PY) -m benchmarks.$* $(ARGS)
 
 zip: ## dist/lakescribe.zip for spark-submit --py-files

@@ -51,7 +51,7 @@ def main() -> None:
             for side in (chosen, in_order)
         )
         what = f"--config {name}, tasks of {minutes} min of audio"
-        print(f"| {what} | {ours:.1%} | {naive:.1%} | {naive / ours:.1f} × less |")
+        print(f"| {what} | {100 * ours:.1f} % | {100 * naive:.1f} % | {naive / ours:.1f} × less |")
 
 
 def tasks(items: list[Silent], minutes: float) -> list[list[Silent]]:
