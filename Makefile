@@ -19,7 +19,7 @@ DEV := .venv/.dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-qwen setup-meaning setup-vllm setup-dev demo demo-qwen test test-drivers test-lake test-cluster test-vllm check fix soak bench zip log-store lock clean
+.PHONY: help setup setup-qwen setup-meaning setup-vllm setup-dev demo demo-qwen test test-drivers test-lake test-cluster test-vllm check fix soak bench zip image-check log-store lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-28s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,12 +105,16 @@ bench-%: $(DEV) ## run one benchmark of benchmarks/ (ARGS="...")
 zip: ## dist/lakescribe.zip for spark-submit --py-files
 	@python3 conf/setup/make_zip.py dist/lakescribe.zip
 
+image-check: ## build the image cpu without Docker and transcribe in it (root, Debian; needs buildah and debootstrap)
+	@sh conf/image/check.sh
+
 lock: ## write conf/requirements*.txt anew from the .in files (needs uv; ARGS=--upgrade)
 	@for list in requirements requirements-qwen requirements-meaning requirements-dev; do \
 		uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links \
 			--annotation-style line $(ARGS) conf/$$list.in --output-file conf/$$list.txt || exit 1; done
-	@uv pip compile --quiet --python-version 3.11 --python-platform linux --no-header --no-emit-index-url --no-emit-find-links \
-		--annotation-style line $(ARGS) --override conf/overrides-vllm.txt conf/requirements-vllm.in --output-file conf/requirements-vllm.txt
+	@for list in requirements-vllm requirements-vllm-gpu; do \
+		uv pip compile --quiet --python-version 3.11 --python-platform linux --no-header --no-emit-index-url --no-emit-find-links \
+			--annotation-style line $(ARGS) --override conf/overrides-vllm.txt conf/$$list.in --output-file conf/$$list.txt || exit 1; done
 
 log-store: $(RUN_TIME) ## build conf/log-store.jar from conf/log_store (needs a JDK 17)
 	@$(PY) conf/setup/log_store.py

@@ -65,6 +65,7 @@ def fetch(spark_home: Path, scratch: Path) -> Path:
         **os.environ,
         "SPARK_HOME": str(spark_home),
         "SPARK_SUBMIT_OPTS": options,
+        "SPARK_LOCAL_HOSTNAME": "localhost",  # while an image is built, the machine's own name may lead nowhere
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
     }

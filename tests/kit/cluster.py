@@ -66,7 +66,7 @@ class Cluster:
         for key, value in {**SETTINGS, "spark.eventLog.dir": folder}.items():
             command += ["--conf", f"{key}={value}"]
         command += [ROOT / "jobs" / "transcribe.py", *arguments]
-        with _running(command, folder / "output", {"PYSPARK_PYTHON": sys.executable}) as process:
+        with running(command, folder / "output", {"PYSPARK_PYTHON": sys.executable}) as process:
             yield Submitted(process, folder)
 
     def _archives(self) -> str:
@@ -108,11 +108,11 @@ def running_cluster(folder: Path, addresses: Sequence[str] = GPU_ADDRESSES) -> I
     """A worker for each GPU address, in each room for one executor of conf/spark-gpu.conf."""
     with ExitStack() as stack:
         stack.enter_context(_daemon(folder, "master", "org.apache.spark.deploy.master.Master", "--port", "0"))
-        master = _said(folder / "master.log", r"Starting Spark master at (spark://\S+)")
+        master = said(folder / "master.log", r"Starting Spark master at (spark://\S+)")
         for address in addresses:
             stack.enter_context(_worker(folder, f"worker_{address}", address, master))
         for address in addresses:
-            _said(folder / f"worker_{address}.log", r"Successfully registered with master (\S+)")
+            said(folder / f"worker_{address}.log", r"Successfully registered with master (\S+)")
         yield Cluster(folder, master)
 
 
@@ -128,14 +128,12 @@ def _worker(folder: Path, name: str, address: str, master: str) -> AbstractConte
 def _daemon(folder: Path, name: str, java_class: str, *arguments: str) -> AbstractContextManager[Any]:
     command = [Path(pyspark.__file__).parent / "bin" / "spark-class", java_class, "--host", _HOST, "--webui-port", "0"]
     settings = {"SPARK_DAEMON_MEMORY": "256m", "SPARK_DAEMON_JAVA_OPTS": _QUICK_JAVA}
-    return _running([*command, *arguments], folder / f"{name}.log", settings)
+    return running([*command, *arguments], folder / f"{name}.log", settings)
 
 
 @contextmanager
-def _running(
-    command: Sequence[str | Path], log: Path, settings: Mapping[str, str]
-) -> Iterator[subprocess.Popen[bytes]]:
-    """The program, and all that it started, end with the block."""
+def running(command: Sequence[str | Path], log: Path, settings: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A program in the folder of `log`, where its output goes; it, and all that it started, end with the block."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYSPARK", "SPARK", "PYTHONPATH"))}
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -151,7 +149,7 @@ def _running(
         yield process
 
 
-def _said(log: Path, pattern: str) -> str:
+def said(log: Path, pattern: str) -> str:
     """Waits for a line in `log`; the first group of `pattern`."""
     deadline = time.monotonic() + _START_S
     while not (found := re.search(pattern, log.read_text())):
