@@ -46,7 +46,7 @@ COPY LICENSE README.md /opt/lakescribe/
 COPY schemas /opt/lakescribe/schemas
 COPY transforms /opt/lakescribe/transforms
 COPY jobs /opt/lakescribe/jobs
-COPY conf/*.yaml conf/*.conf conf/log-store.jar /opt/lakescribe/conf/
+COPY conf/*.yaml conf/*.conf conf/*.tsv conf/log-store.jar /opt/lakescribe/conf/
 COPY conf/image/entrypoint.sh /opt/entrypoint.sh
 COPY conf/image/gpus.sh /opt/spark/examples/src/main/scripts/getGpusResources.sh
 COPY examples/recordings.tsv /opt/lakescribe/examples/
