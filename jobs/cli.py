@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from py4j.protocol import Py4JNetworkError
 from pyspark.errors import PySparkException
 
 from schemas.config import Config, ConfigError, load_config
@@ -18,6 +19,10 @@ from transforms.search.embedder import EMBEDDED
 
 _OF_A_TASK = re.compile(r"transforms\.errors\.MachineError: (.+)")
 """In what Spark says of a task that failed."""
+_JAVA_ENDED = (
+    "Spark's Java process has ended under the job: it was killed, as by a scheduler's time limit, or had no memory "
+    "left (spark.driver.memory). What was committed is kept; run it again"
+)
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +73,19 @@ def exit_with_reason() -> Iterator[None]:
             raise
         print(f"error: {reason.group(1)}", file=sys.stderr)
         raise SystemExit(2) from None
+    except (Py4JNetworkError, ConnectionError) as error:
+        if not _is_of_java(error):
+            raise
+        sys.last_value = error  # so that Spark's log is kept, and named
+        print(f"error: {_JAVA_ENDED}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _is_of_java(error: BaseException | None) -> bool:
+    """True if the error came of a connection to Java that broke: what is raised while ending may be another."""
+    while error is not None and not isinstance(error, Py4JNetworkError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:

@@ -7,7 +7,7 @@ import sys
 
 from jobs.cli import add_config_arguments, add_tables_arguments, exit_with_reason, load_arguments_config
 from transforms.exports import FORMATS
-from transforms.exports.export import export
+from transforms.exports.export import Summary, export
 from transforms.exports.request import Request, check
 from transforms.lake.session import session
 from transforms.lake.tables import Tables
@@ -16,7 +16,7 @@ from transforms.lake.tables import Tables
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="jobs.export", description=__doc__)
     add_tables_arguments(parser)
-    parser.add_argument("--format", required=True, help=", ".join(FORMATS))
+    parser.add_argument("--format", required=True, nargs="+", help="one or several: " + ", ".join(FORMATS))
     parser.add_argument("--out", required=True, help="a folder, or a uri in an object store (s3://bucket/folder)")
     parser.add_argument(
         "--per", choices=["recording", "shard"], default="recording", help="a file for each recording, or for many"
@@ -31,14 +31,19 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     with exit_with_reason():
         config = load_arguments_config(options)
-        names = ("format", "out", "per", "shards", "where", "audio_ids", "embed_audio")
-        request = check(Request(**{name: getattr(options, name) for name in names}), config)
+        names = ("out", "per", "shards", "where", "audio_ids", "embed_audio")
+        same = {name: getattr(options, name) for name in names}
+        requests = [check(Request(name, **same), config) for name in dict.fromkeys(options.format)]
         tables = Tables(session(options.verbose), options.tables)
         tables.require()
-        done = export(tables, config, request)
+        for request in requests:
+            _show(export(tables, config, request), f"{options.out}, {request.format}")
+
+
+def _show(done: Summary, what: str) -> None:
     counts = f"{done.files} files of {done.recordings} recordings, {done.written_bytes / 1e6:.1f} MB"
     without = f"; {done.failed} failed recordings have none" if done.failed else ""
-    print(f"{options.out}: {counts}{without}", file=sys.stderr)
+    print(f"{what}: {counts}{without}", file=sys.stderr)
     if done.warnings:
         print(f"warning: in {done.warnings} files, as in this one, {done.warning}", file=sys.stderr)
 

@@ -3,35 +3,58 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections import Counter
-from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_config
+from schemas.config import FetchConfig
+from transforms.errors import ManifestError, NoRecordings
 from transforms.run.listing import list_recordings, shown
+from transforms.stores.files import folder_and_name, write_whole
+
+_NONE_THERE = 3
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="jobs.manifest", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="jobs.manifest",
+        description=__doc__,
+        epilog=f"exit status: 0, or {_NONE_THERE} where a source has no recording, 2 for any other error",
+    )
     parser.add_argument(
         "sources",
         nargs="+",
         help="files, folders, globs, uris (s3://, gs://, http://, …), or lists (CSV, TSV, JSONL, Parquet)",
     )
-    parser.add_argument("--out", required=True, help="the manifest to write (Parquet)")
+    parser.add_argument("--out", required=True, help="the manifest to write (Parquet): a path or uri")
     add_config_arguments(parser)
     options = parser.parse_args(arguments)
     left_out: Counter[str] = Counter()
     with exit_with_reason():
-        table = list_recordings(options.sources, load_arguments_config(options).fetch, left_out)
-        out = Path(options.out).expanduser()
-        out.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, out)
+        fetch = load_arguments_config(options).fetch
+        try:
+            table = list_recordings(options.sources, fetch, left_out)
+        except NoRecordings as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(_NONE_THERE) from None
+        _write(table, options.out, fetch)
     print(f"{options.out}: {table.num_rows} recordings", file=sys.stderr)
     if left_out:
         print(f"Left out, as no recordings by their names: {shown(left_out)}", file=sys.stderr)
+
+
+def _write(table: pa.Table, out: str, config: FetchConfig) -> None:
+    """Whole or not at all."""
+    parquet = io.BytesIO()
+    pq.write_table(table, parquet)
+    try:
+        write_whole(*folder_and_name(out), [parquet.getvalue()], config)
+    except OSError as error:
+        raise ManifestError(f"{out} cannot be written: {error.strerror or error}; give --out another place") from error
 
 
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ def main(arguments: list[str] | None = None) -> None:
         help="do again what another configuration made (changed, the default), what failed for good, or everything",
     )
     parser.add_argument(
+        "--wait",
+        action="store_true",
+        help="wait for the recordings that other runs are at work on, in place of leaving those to them",
+    )
+    parser.add_argument(
         "--show-config", action="store_true", help="print the whole effective configuration, without secrets, and stop"
     )
     options = parser.parse_args(arguments)
@@ -35,7 +40,8 @@ def main(arguments: list[str] | None = None) -> None:
             return
         if not options.manifest or not options.tables:
             parser.error("--manifest and --tables are needed")
-        summary = transcribe(session(options.verbose), config, options.manifest, options.tables, options.reprocess)
+        spark, wait = session(options.verbose), options.wait
+        summary = transcribe(spark, config, options.manifest, options.tables, options.reprocess, wait_for_others=wait)
     if summary.run_id is None:
         print(f"nothing to do: {summary.skipped} recordings are up to date", file=sys.stderr)
     else:

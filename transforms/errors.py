@@ -31,6 +31,10 @@ class ManifestError(ValueError):
     """A manifest that cannot be used; names the column and the first offending rows."""
 
 
+class NoRecordings(ManifestError):
+    """A source in which there is no recording."""
+
+
 class ExportError(Exception):
     """Files that could not be written; says which, why and what to do."""
 

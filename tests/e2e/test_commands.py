@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -73,12 +74,14 @@ def test_publish_makes_the_tables_again_with_other_segments_and_no_engine(finish
     assert lake.contents() == before
 
 
-def refused(capsys: pytest.CaptureFixture[str], main: Callable[[list[str]], None], *arguments: object) -> str:
+def refused(
+    capsys: pytest.CaptureFixture[str], main: Callable[[list[str]], None], *arguments: object, status: int = 2
+) -> str:
     """The one sentence that the command ends with."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as exit_info:
         main([str(argument) for argument in arguments])
-    assert exit_info.value.code == 2
+    assert exit_info.value.code == status
     error = capsys.readouterr().err
     assert error.startswith("error: "), error
     assert error.count("\n") == 1, error
@@ -132,8 +135,20 @@ def test_the_manifest_command_writes_what_it_finds_and_tells_what_it_does_not(
     assert found.num_rows == len(list(finished.audio.iterdir()))
     assert found.schema.names == ["uri", "size_bytes", "modified_at"]
     for source in (tmp_path / "nothing", "*.nothing"):
-        assert "no recording found" in refused(capsys, jobs.manifest.main, source, "--out", tmp_path / "x.parquet")
+        asked = (source, "--out", tmp_path / "x.parquet")
+        assert "no recording found" in refused(capsys, jobs.manifest.main, *asked, status=3)
     assert not (tmp_path / "x.parquet").exists()
+
+
+def test_a_manifest_is_written_to_a_store_too_whole_or_not_at_all(
+    finished: Finished, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    jobs.manifest.main([str(finished.audio), "--out", "memory://manifests/all.parquet"])
+    with fsspec.open("memory://manifests/all.parquet") as file:
+        assert pq.read_table(file).num_rows == len(list(finished.audio.iterdir()))
+    (tmp_path / "file").touch()
+    asked = (finished.audio, "--out", tmp_path / "file" / "all.parquet")
+    assert "give --out another place" in refused(capsys, jobs.manifest.main, *asked)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--manifest", "m.parquet"], ["--reprocess", "some"]])

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import pytest
 from tests.kit import delta_log
 from tests.kit.comparison import differences, doubled
 from tests.kit.disturbance import CLAIM_S
-from tests.kit.driver import Driver
+from tests.kit.driver import Driver, send
 from tests.kit.lake import PUBLIC, write_clips, write_manifest
 from tests.kit.trials import LEFT, LOST_CLAIMS, SETTINGS
 
@@ -102,6 +103,16 @@ def test_what_a_killed_driver_of_this_machine_held_is_taken_over_at_once(
     assert heir.wait() == 0, heir.said()
     assert LEFT not in heir.said()
     assert_shows_what(pair, root)
+
+
+def test_a_driver_whose_java_is_killed_ends_with_a_sentence(fleet: Fleet, tmp_path: Path) -> None:
+    driver = fleet.start(tmp_path / "tables", ONE_WAVE)
+    until(lambda: bool(delta_log.version(driver.root, "claims") > 0), driver)
+    send(signal.SIGKILL, driver.processes()["java"])
+    assert driver.wait() == 2, driver.said()
+    assert "error: Spark's Java process has ended under the job" in driver.said()
+    assert "what Spark said is in" in driver.said()
+    assert "Traceback" not in driver.said()
 
 
 def assert_shows_what(pair: tuple[Path, list[Driver]], root: Path) -> None:

@@ -111,6 +111,13 @@ def test_words_that_do_not_agree_with_the_recording_are_told_and_the_others_writ
     assert len(list((tmp_path / "txt").iterdir())) == 8
 
 
+def test_several_formats_are_written_by_one_command_as_each_by_itself(exported: Exporter) -> None:
+    narrow = ("--where", "uri LIKE '%call.wav'")
+    both = exported("both", "--format", "srt", "json", *narrow)
+    assert both == exported("both_srt", "--format", "srt", *narrow) | exported("both_json", "--format", "json", *narrow)
+    assert len(both) == 2
+
+
 def test_a_request_that_makes_no_sense_is_told_in_one_sentence_and_writes_nothing(
     finished: Finished, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -119,7 +126,7 @@ def test_a_request_that_makes_no_sense_is_told_in_one_sentence_and_writes_nothin
     asked = ["--tables", finished.lake.root, "--out", out]
     for arguments, expected in {
         ("--format", "docx"): f"unknown format 'docx': known are {', '.join(FORMATS)}",
-        ("--format", "strt"): "did you mean 'srt'?",
+        ("--format", "txt", "strt"): "did you mean 'srt'?",
         ("--format", "srt", "--per", "shard"): "holds one recording; --per shard is for json, ctm, rttm",
         ("--format", "json", "--shards", "3"): "together with --per shard",
         ("--format", "ctm", "--embed-audio"): "--embed-audio is for html",

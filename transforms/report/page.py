@@ -21,7 +21,7 @@ from transforms.packages import require_packages
 from transforms.report.facts import DOUBTFUL, LENGTHS_S, TEXT_CHARS, Facts, Row
 from transforms.report.services import services
 from transforms.stores.fetch import local_path
-from transforms.stores.files import check_folder, write_whole
+from transforms.stores.files import check_folder, folder_and_name, write_whole
 from transforms.text.clock import clock
 
 _ENGINE_STAGES = {
@@ -97,23 +97,15 @@ def check_place(out: str) -> None:
     local = local_path(out)
     if out.endswith("/") or (local is not None and local.is_dir()):
         raise ConfigError(f"--out {out} is a folder; name a file in it")
-    check_folder(_folder_and_name(out)[0], FetchConfig())
+    check_folder(folder_and_name(out)[0], FetchConfig())
 
 
 def write_page(out: str, page: str) -> None:
     """Writes the page whole or, with ConfigError, not at all: a page that is there stays as it is."""
     try:
-        write_whole(*_folder_and_name(out), [page], FetchConfig())
+        write_whole(*folder_and_name(out), [page], FetchConfig())
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error.strerror or error}; give --out another place") from error
-
-
-def _folder_and_name(out: str) -> tuple[str, str]:
-    local = local_path(out)
-    if local is not None:
-        return str(local.parent), local.name
-    folder, _, name = out.rpartition("/")
-    return folder, name
 
 
 def _template() -> str:

@@ -98,6 +98,11 @@ class Claims:
             self.fence({run_id for begun in taken.held.values() for run_id in begun})
             return self._without_done(taken, wanted)
 
+    def held(self, audio_ids: Collection[str]) -> set[str]:
+        """Those of the recordings that any run holds, dead ones too."""
+        claims = self._tables.read(CLAIMS).join(self._ids(audio_ids), "audio_id", "left_semi")
+        return {row.audio_id for row in claims.select("audio_id").collect()}
+
     def release(self, audio_ids: Collection[str]) -> None:
         """Lets go of recordings that are published. Raises LostClaims if not all of them were this run's until now:
         then the writes before were committed by nobody, and another run does those recordings."""

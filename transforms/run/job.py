@@ -55,10 +55,16 @@ class RunSummary:
 
 
 def transcribe(
-    spark: SparkSession, config: Config, manifest_path: str, root: str, reprocess: Reprocess = "no"
+    spark: SparkSession,
+    config: Config,
+    manifest_path: str,
+    root: str,
+    reprocess: Reprocess = "no",
+    *,
+    wait_for_others: bool = False,
 ) -> RunSummary:
     """Transcribes what is pending in the manifest (Parquet) into the tables at `root`. Other runs may be at work on the
-    same tables, and on the same manifest.
+    same tables, and on the same manifest; what they hold is left to them, or waited for if so asked.
 
     Raises ConfigError and ManifestError before anything has run; what is wrong with a recording becomes a row, what is
     wrong with the machines is raised after Spark's own retries. What was committed by then is kept: the next run goes
@@ -75,7 +81,7 @@ def transcribe(
         run_id = registry.register(show_config(config, redacted=True))
         spec = TaskSpec(config, recognizer, aligners, config.engine.name, model, run_id)
         with in_pool(spark, "publish"):  # waves have threads of their own, and so the default pool
-            return _Run(tables, registry, manifest, plan, spec).execute()
+            return _Run(tables, registry, manifest, plan, spec, wait_for_others).execute()
 
 
 def _registry(tables: Tables, config: Config) -> Registry:
@@ -93,8 +99,17 @@ def _opened(spark: SparkSession, path: str, config: Config) -> Iterator[Manifest
 
 
 class _Run:
-    def __init__(self, tables: Tables, registry: Registry, manifest: Manifest, plan: Plan, spec: TaskSpec) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        registry: Registry,
+        manifest: Manifest,
+        plan: Plan,
+        spec: TaskSpec,
+        wait_for_others: bool,
+    ) -> None:
         config, spark = spec.config, tables.spark
+        self.wait_for_others = wait_for_others
         self.tables, self.registry, self.plan, self.spec = tables, registry, plan, spec
         self.claims = Claims(tables, registry)
         self.reports = spark.sparkContext.accumulator(TaskReport(), TaskReports())
@@ -200,18 +215,21 @@ class _Run:
 
     def _take_up_left(self) -> bool:
         """Waits until each run that holds recordings of ours has given a sign of life, or is over: then its recordings
-        are put back into the queue. True if there are any."""
+        are put back into the queue. True if there are any. If asked to wait for other runs, a sign of life is not
+        enough: waits until they let go of a recording.
+        """
         if not self.left:
             return False
         living = self.registry.living()
         first = {run_id: living.get(run_id) for _, run_id in self.left.values()}
         while True:
-            over = {run_id for run_id in first if run_id not in living}
-            if over:
-                self.queue.put_back([unit for unit, run_id in self.left.values() if run_id in over])
-                self.left = {audio_id: one for audio_id, one in self.left.items() if one[1] not in over}
+            free = {audio_id for audio_id, (_, run_id) in self.left.items() if run_id not in living}
+            if not free and self.wait_for_others:
+                free = self.left.keys() - self.claims.held(self.left)
+            if free:
+                self.queue.put_back([self.left.pop(audio_id)[0] for audio_id in sorted(free)])
                 return True
-            if all(living[run_id] != seen for run_id, seen in first.items()):
+            if not self.wait_for_others and all(living[run_id] != seen for run_id, seen in first.items()):
                 return False
             time.sleep(min(_LOOK_S, self.registry.sign_s / 2))
             self.registry.confirm()

@@ -17,7 +17,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from schemas.config import FetchConfig
-from transforms.errors import ManifestError
+from transforms.errors import ManifestError, NoRecordings
 from transforms.stores.fetch import local_path, open_filesystem, scheme_of
 from transforms.text import lists
 
@@ -50,8 +50,8 @@ def list_recordings(sources: Sequence[str], config: FetchConfig, left_out: Count
     along. In the order of the sources, sorted within each; each uri once.
 
     Columns: uri, size_bytes, modified_at (UTC), then those of the lists. `left_out` gets, by suffix, how many files of
-    folders are no recordings. Raises ManifestError for a source that yields nothing, and for a list that would lose
-    rows.
+    folders are no recordings. Raises NoRecordings for a source that yields nothing, and ManifestError for a list that
+    would lose rows.
     """
     left_out = Counter() if left_out is None else left_out
     rows: dict[Any, dict[str, Any]] = {}
@@ -61,7 +61,7 @@ def list_recordings(sources: Sequence[str], config: FetchConfig, left_out: Count
         left_out += others
         if not found:
             none = f"no recording found ({shown(others)} left out)" if others else "no recording found"
-            raise ManifestError(
+            raise NoRecordings(
                 f"{source}: {none}; name a folder, a file, a glob such as '{source.rstrip('/')}/**/*.mp3', "
                 "or a list (CSV, TSV, JSONL, Parquet)"
             )

@@ -16,8 +16,8 @@ _ATOMIC_PUT = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memor
 """Stores in which an object is there only once all of it is; the others get a temporary name first."""
 
 
-def write_whole(folder: str, name: str, parts: Iterable[str], config: FetchConfig) -> int:
-    """Writes `parts` one after the other as the file `name` in `folder` (a path or uri), in UTF-8, and returns its
+def write_whole(folder: str, name: str, parts: Iterable[str | bytes], config: FetchConfig) -> int:
+    """Writes `parts` one after the other as the file `name` in `folder` (a path or uri), text in UTF-8, and returns its
     bytes. Replaces a file of that name in one step; whatever is raised on the way, no part of the new one is left.
     """
     local = local_path(folder)
@@ -31,11 +31,20 @@ def write_whole(folder: str, name: str, parts: Iterable[str], config: FetchConfi
     return size_bytes
 
 
-def _write_local(path: Path, parts: Iterable[str]) -> int:
+def folder_and_name(out: str) -> tuple[str, str]:
+    """What `write_whole` wants of a file's path or uri."""
+    local = local_path(out)
+    if local is not None:
+        return str(local.parent), local.name
+    folder, _, name = out.rpartition("/")
+    return folder, name
+
+
+def _write_local(path: Path, parts: Iterable[str | bytes]) -> int:
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as file:
-            size_bytes = sum(file.write(part.encode()) for part in parts)
+            size_bytes = sum(file.write(part.encode() if isinstance(part, str) else part) for part in parts)
             file.flush()
             os.fsync(file.fileno())  # some file systems tell only now that they are full
         temporary.replace(path)
