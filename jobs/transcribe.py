@@ -42,18 +42,8 @@ def main(arguments: list[str] | None = None) -> None:
             parser.error("--manifest and --tables are needed")
         spark, wait = session(options.verbose), options.wait
         summary = transcribe(spark, config, options.manifest, options.tables, options.reprocess, wait_for_others=wait)
-    if summary.run_id is None:
-        print(f"nothing to do: {summary.skipped} recordings are up to date", file=sys.stderr)
-    else:
-        counts = f"{summary.recordings} recordings ({summary.failed} failed, {summary.skipped} up to date before)"
-        speed = f"{summary.audio_s / 3600:.2f} h of audio in {summary.wall_s:.0f} s"
-        print(
-            f"run {summary.run_id}: {counts}, {speed}, {summary.audio_s / summary.wall_s:.1f}x real time",
-            file=sys.stderr,
-        )
-    if summary.left:
-        runs = ", ".join(sorted(summary.left))
-        print(f"{sum(summary.left.values())} recordings are left to other runs ({runs})", file=sys.stderr)
+    for sentence in summary.sentences():
+        print(sentence, file=sys.stderr)
 
 
 if __name__ == "__main__":

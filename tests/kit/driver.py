@@ -16,16 +16,19 @@ from tests.kit import delta_log
 from tests.kit.lake import ENGINE, QUICK_SUBMIT, ROOT, SHORT_PARTS, read_calls, set_options
 
 _TIMEOUT_S = 600
+TRANSCRIBE = ("jobs.transcribe", "--manifest")
 
 
 class Driver:
-    """`python -m jobs.transcribe` with the arguments `more`. What it says goes to a file beside `calls`, which gets the
-    engine's log if the arguments name it."""
+    """`python -m jobs.transcribe` (or another `job`, which is given `source`) with the arguments `more`. What it says
+    goes to a file beside `calls`, which gets the engine's log if the arguments name it."""
 
-    def __init__(self, manifest: Path, root: Path, calls: Path, more: Sequence[str]) -> None:
+    def __init__(
+        self, source: Path, root: Path, calls: Path, more: Sequence[str], job: Sequence[str] = TRANSCRIBE
+    ) -> None:
         self.root, self.log, self._calls = root, calls.with_suffix(".stderr"), calls
         self.versions = {table.name: delta_log.version(root, table.name) for table in ALL}
-        command = [sys.executable, "-m", "jobs.transcribe", "--manifest", str(manifest), "--tables", str(root), *more]
+        command = [sys.executable, "-m", *job, str(source), "--tables", str(root), *more]
         self._started = time.monotonic()
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -33,11 +36,10 @@ class Driver:
             )
 
     @classmethod
-    def of_tests(cls, manifest: Path, root: Path, calls: Path, *settings: str) -> Driver:
+    def of_tests(cls, source: Path, root: Path, calls: Path, *settings: str, job: Sequence[str] = TRANSCRIBE) -> Driver:
         """With the deterministic engine, which logs to `calls`, and `settings` as for --set."""
-        return cls(
-            manifest, root, calls, set_options(*ENGINE, SHORT_PARTS, f"engine.options.log_path={calls}", *settings)
-        )
+        options = set_options(*ENGINE, SHORT_PARTS, f"engine.options.log_path={calls}", *settings)
+        return cls(source, root, calls, options, job)
 
     @property
     def seconds(self) -> float:

@@ -51,7 +51,7 @@ def create(tables: Tables, which: Iterable[Table] = ALL) -> None:
             made.result()
     if RECORDINGS in which and _HAS_TAKES not in properties(tables, RECORDINGS):
         give_takes(tables)
-        _set(tables, RECORDINGS, {_HAS_TAKES: "1"})
+        set_properties(tables, RECORDINGS, {_HAS_TAKES: "1"})
 
 
 def _create(tables: Tables, table: Table) -> None:
@@ -118,16 +118,17 @@ def _migrate(tables: Tables, table: Table) -> None:
         retried(lambda: tables.spark.sql(f"ALTER TABLE {tables.identifier(table)} ADD COLUMNS ({added})"))
     there = properties(tables, table)
     if lacking := {key: value for key, value in _wanted(table).items() if key not in there}:
-        _set(tables, table, lacking)
+        set_properties(tables, table, lacking)
 
 
-def _set(tables: Tables, table: Table, values: Mapping[str, str]) -> None:
+def set_properties(tables: Tables, table: Table, values: Mapping[str, str]) -> None:
+    """Sets properties of the table."""
     statement = f"ALTER TABLE {tables.identifier(table)} SET TBLPROPERTIES ({_listed(values)})"
     retried(lambda: tables.spark.sql(statement))
 
 
 def _listed(values: Mapping[str, str]) -> str:
-    return ", ".join(f"'{key}' = '{value}'" for key, value in values.items())
+    return ", ".join(f"{literal(key)} = {literal(value)}" for key, value in values.items())
 
 
 def _check_free(tables: Tables, table: Table) -> None:

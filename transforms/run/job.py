@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from transforms.recognition.rows import TaskSpec
 from transforms.run.claims import Claims, Writer
 from transforms.run.crashes import Crashes
 from transforms.run.figures import run_figures
-from transforms.run.manifest import Manifest, read_manifest
+from transforms.run.manifest import Manifest, Source, read_manifest
 from transforms.run.plan import Plan, Reprocess, config_key, make_plan
 from transforms.run.progress import ProgressDisplay, TaskReports
 from transforms.run.registry import Registry
@@ -53,18 +54,32 @@ class RunSummary:
     wall_s: float
     left: dict[str, int] = field(default_factory=dict)
 
+    def sentences(self) -> list[str]:
+        """For people."""
+        if self.run_id is None:
+            told = [f"nothing to do: {self.skipped} recordings are up to date"]
+        else:
+            counts = f"{self.recordings} recordings ({self.failed} failed, {self.skipped} up to date before)"
+            speed = f"{self.audio_s / 3600:.2f} h of audio in {self.wall_s:.0f} s"
+            told = [f"run {self.run_id}: {counts}, {speed}, {self.audio_s / self.wall_s:.1f}x real time"]
+        if self.left:
+            told.append(f"{sum(self.left.values())} recordings are left to other runs ({', '.join(sorted(self.left))})")
+        return told
+
 
 def transcribe(
     spark: SparkSession,
     config: Config,
-    manifest_path: str,
+    source: Source,
     root: str,
     reprocess: Reprocess = "no",
     *,
     wait_for_others: bool = False,
+    stop: threading.Event | None = None,
 ) -> RunSummary:
-    """Transcribes what is pending in the manifest (Parquet) into the tables at `root`. Other runs may be at work on the
-    same tables, and on the same manifest; what they hold is left to them, or waited for if so asked.
+    """Transcribes what is pending in a manifest into the tables at `root`. Other runs may be at work on the same
+    tables, and on the same manifest; what they hold is left to them, or waited for if so asked. Once `stop` is set,
+    what is in hand is finished and published, and nothing more begun; what is left is the next run's.
 
     Raises ConfigError and ManifestError before anything has run; what is wrong with a recording becomes a row, what is
     wrong with the machines is raised after Spark's own retries. What was committed by then is kept: the next run goes
@@ -73,7 +88,7 @@ def transcribe(
     recognizer, aligners = recognizer_spec(config), aligner_specs(config)
     limit_arrow_batches(spark)
     tables = Tables(spark, root)
-    with _opened(spark, manifest_path, config) as manifest, _registry(tables, config) as registry:
+    with _opened(spark, source, config) as manifest, _registry(tables, config) as registry:
         plan = make_plan(manifest, tables, config_key(config, recognizer, aligners), reprocess, registry.at_first)
         if not plan.table.num_rows:
             return RunSummary(None, 0, 0, plan.skipped, 0.0, 0.0)
@@ -81,7 +96,7 @@ def transcribe(
         run_id = registry.register(show_config(config, redacted=True))
         spec = TaskSpec(config, recognizer, aligners, config.engine.name, model, run_id)
         with in_pool(spark, "publish"):  # waves have threads of their own, and so the default pool
-            return _Run(tables, registry, manifest, plan, spec, wait_for_others).execute()
+            return _Run(tables, registry, manifest, plan, spec, wait_for_others, stop or threading.Event()).execute()
 
 
 def _registry(tables: Tables, config: Config) -> Registry:
@@ -90,8 +105,8 @@ def _registry(tables: Tables, config: Config) -> Registry:
 
 
 @contextmanager
-def _opened(spark: SparkSession, path: str, config: Config) -> Iterator[Manifest]:
-    manifest = read_manifest(spark, path, config)
+def _opened(spark: SparkSession, source: Source, config: Config) -> Iterator[Manifest]:
+    manifest = read_manifest(spark, source, config)
     try:
         yield manifest
     finally:
@@ -107,11 +122,12 @@ class _Run:
         plan: Plan,
         spec: TaskSpec,
         wait_for_others: bool,
+        stop: threading.Event,
     ) -> None:
         config, spark = spec.config, tables.spark
         self.wait_for_others = wait_for_others
         self.tables, self.registry, self.plan, self.spec = tables, registry, plan, spec
-        self.claims = Claims(tables, registry)
+        self.claims, self.stop = Claims(tables, registry), stop
         self.reports = spark.sparkContext.accumulator(TaskReport(), TaskReports())
         self.sizes = Sizes(config.run)
         self.waves = Waves(
@@ -150,8 +166,8 @@ class _Run:
         lanes = list(range(self.spec.config.run.waves_at_once))
         running: dict[Future[Wave], tuple[list[Unit], int]] = {}
         with ThreadPoolExecutor(len(lanes), thread_name_prefix="wave") as pool:
-            while self.queue or running:
-                while self.queue and lanes:
+            while running or (self.queue and not self.stop.is_set()):
+                while self.queue and lanes and not self.stop.is_set():
                     units, lane = self.queue.take(self.sizes.wave_ms(self.waves.slots)), lanes.pop()
                     running[pool.submit(self.waves.do, units, self.wave_count, lane)] = (units, lane)
                     self.wave_count += 1
@@ -218,7 +234,7 @@ class _Run:
         are put back into the queue. True if there are any. If asked to wait for other runs, a sign of life is not
         enough: waits until they let go of a recording.
         """
-        if not self.left:
+        if not self.left or self.stop.is_set():
             return False
         living = self.registry.living()
         first = {run_id: living.get(run_id) for _, run_id in self.left.values()}
@@ -229,7 +245,8 @@ class _Run:
             if free:
                 self.queue.put_back([self.left.pop(audio_id)[0] for audio_id in sorted(free)])
                 return True
-            if not self.wait_for_others and all(living[run_id] != seen for run_id, seen in first.items()):
+            signs_of_all = all(living[run_id] != seen for run_id, seen in first.items())
+            if self.stop.is_set() or (signs_of_all and not self.wait_for_others):
                 return False
             time.sleep(min(_LOOK_S, self.registry.sign_s / 2))
             self.registry.confirm()

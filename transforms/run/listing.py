@@ -40,6 +40,9 @@ _TYPES = {
     "content": pa.binary(),
 }
 """The columns that a manifest knows (see run.manifest), however a list capitalizes them."""
+MANIFEST = pa.schema([(name, _TYPES[name]) for name in ("uri", "size_bytes", "modified_at")])
+"""The columns that every listing has."""
+_LENGTH = ("uri", "size_bytes", "start_ms", "end_ms")
 _TRASH = frozenset({"$RECYCLE.BIN", "System Volume Information", "@eaDir", "__MACOSX", "lost+found"})
 """What systems keep beside the files, besides what they hide with a dot (.Trashes, .git, the ._ files of macOS)."""
 
@@ -75,6 +78,45 @@ def list_recordings(sources: Sequence[str], config: FetchConfig, left_out: Count
 def shown(left_out: Counter[str]) -> str:
     """As in '12 .txt, 3 .jpg', the most first."""
     return ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in left_out.most_common())
+
+
+def is_listed(name: str, *, manifests: bool = False) -> bool:
+    """Would a folder's listing have the file of this name, given from the folder on? With `manifests`: is it one?"""
+    suffix = Path(name).suffix.lower()
+    return suffix in ({_PARQUET} if manifests else SUFFIXES) and not any(map(_is_hidden, name.split("/")))
+
+
+def look_at(
+    path: str, config: FetchConfig, known: tuple[int | None, datetime.datetime | None] | None = None
+) -> dict[str, Any] | None:
+    """The row that a listing has of one file (MANIFEST); None if it is not there. If its size and time of change are
+    `known`, the store is not asked for them."""
+    if known is None or None in known:
+        return next(_files(path, config, Counter()), None)
+    filesystem, name = open_filesystem(path, config)
+    return {"uri": filesystem.unstrip_protocol(name), "size_bytes": known[0], "modified_at": known[1]}
+
+
+def peek(path: str, config: FetchConfig) -> list[dict[str, Any]]:
+    """Of a manifest's rows (Parquet, anywhere) what tells how long they are: uri, size_bytes, start_ms, end_ms. Raises
+    ManifestError for what is no Parquet file, as one that is not whole."""
+    try:
+        with _opened(path, config) as file:
+            manifest = pq.ParquetFile(file)
+            wanted = {name: lists.name_of(name, _TYPES) for name in manifest.schema_arrow.names}
+            wanted = {name: known for name, known in wanted.items() if known in _LENGTH}
+            rows = manifest.read(columns=list(wanted)).to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ManifestError(f"manifest {path} cannot be read: {error}; write it again") from error
+    return [{wanted[name]: value for name, value in row.items()} for row in rows]
+
+
+def _opened(path: str, config: FetchConfig) -> Any:
+    local = local_path(path)
+    if local is not None:
+        return local.open("rb")
+    filesystem, name = open_filesystem(path, config)
+    return filesystem.open(name, "rb")
 
 
 def _array(name: str, values: list[Any]) -> pa.Array:

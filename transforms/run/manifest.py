@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
+import pyarrow as pa
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -35,6 +37,9 @@ _COLUMNS: dict[str, tuple[tuple[type[T.DataType], ...], str]] = {
 """The columns that mean something to the job: accepted types, and the name of the wanted one. All others become
 metadata."""
 _SHOWN = 5
+
+Source: TypeAlias = str | Sequence[str] | pa.Table
+"""A manifest: a Parquet file or folder, or several of them, or rows at hand."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,8 @@ ROWS = [
 ]
 
 
-def read_manifest(spark: SparkSession, path: str, config: Config) -> Manifest:
-    """The manifest at `path` (Parquet), checked; read once but for the recordings' bytes. `config` gives language,
+def read_manifest(spark: SparkSession, source: Source, config: Config) -> Manifest:
+    """The manifest `source`, checked; read once but for the recordings' bytes. `config` gives language,
     context and channels where the manifest has none.
 
     `source_key` is a hash of what the manifest says of the source; `earlier_source_keys` of the same as it was taken
@@ -78,7 +83,10 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> Manifest:
     Raises ManifestError, before any recording is opened, for a missing or mistyped column, a doubled audio_id, or an
     impossible value.
     """
-    raw = _read_parquet(spark, path)
+    if isinstance(source, pa.Table):
+        raw = _named(spark.createDataFrame(source))
+    else:
+        raw = _read_parquet(spark, [source] if isinstance(source, str) else list(source))
     have = _usable_columns(raw)
 
     def column(name: str) -> Column:
@@ -97,11 +105,11 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> Manifest:
     known = _languages(raw) if "language" in have else spelled
     language = F.coalesce(known, F.lit(config.language).cast("string"))
     # Only what the manifest itself says: defaults are the configuration's, and the time zone is the session's.
-    source = [column(name).cast("string").alias(name) for name in ("context", "channels")]
-    source += [start_ms.alias("start_ms"), end_ms.alias("end_ms")]
-    source += [column("audio_track").cast("int").alias("audio_track")]
-    source += [column("size_bytes").cast("bigint").alias("size_bytes")]
-    source += [_instant(raw, column("modified_at")).alias("modified_at")]
+    said = [column(name).cast("string").alias(name) for name in ("context", "channels")]
+    said += [start_ms.alias("start_ms"), end_ms.alias("end_ms")]
+    said += [column("audio_track").cast("int").alias("audio_track")]
+    said += [column("size_bytes").cast("bigint").alias("size_bytes")]
+    said += [_instant(raw, column("modified_at")).alias("modified_at")]
     # A signed address changes with every manifest: with an id of its own, a recording is known by that.
     where = F.coalesce(digest, F.when(own_id.isNull(), column("uri").cast("string")))
     etag = column("etag").cast("string").alias("etag")
@@ -117,10 +125,10 @@ def read_manifest(spark: SparkSession, path: str, config: Config) -> Manifest:
         column("audio_track").cast("int").alias("audio_track"),
         column("size_bytes").cast("bigint").alias("size_bytes"),
         _metadata(raw, [name for name in raw.columns if name not in _COLUMNS]).alias("metadata"),
-        _hash_of([known.alias("language"), *source, where.alias("where"), etag]).alias("source_key"),
+        _hash_of([known.alias("language"), *said, where.alias("where"), etag]).alias("source_key"),
         F.array(
-            _hash_of([spelled.alias("language"), *source, where.alias("where"), etag]),
-            _hash_of([spelled.alias("language"), *source, address.alias("where")]),
+            _hash_of([spelled.alias("language"), *said, where.alias("where"), etag]),
+            _hash_of([spelled.alias("language"), *said, address.alias("where")]),
         ).alias("earlier_source_keys"),
         address.isNotNull().alias("has_address"),
     ).persist(StorageLevel.MEMORY_AND_DISK)
@@ -168,25 +176,29 @@ def _metadata(raw: DataFrame, names: Sequence[str]) -> Column:
     return F.map_filter(filled, lambda _, value: value.isNotNull())
 
 
-def _read_parquet(spark: SparkSession, path: str) -> DataFrame:
-    """With all columns of all its files, the known ones in lower case."""
+def _named(raw: DataFrame) -> DataFrame:
+    """The columns that the job knows in lower case."""
+    return raw.toDF(*[name_of(name, _COLUMNS) for name in raw.columns])
+
+
+def _read_parquet(spark: SparkSession, paths: Sequence[str]) -> DataFrame:
+    """With all columns of all their files."""
     try:
-        raw = spark.read.parquet(path)
+        raw = spark.read.parquet(*paths)
         files = raw.inputFiles()
         # Of a folder's files Spark takes one for all, and loses the columns which that has not.
-        raw = raw if len(files) < 2 else _merged(spark, path, files)
-        return raw.toDF(*[name_of(name, _COLUMNS) for name in raw.columns])
+        return _named(raw if len(files) < 2 else _merged(spark, paths, files))
     except (PySparkException, Py4JJavaError) as error:
         reason = str(error).splitlines()[0 if isinstance(error, PySparkException) else 1].removeprefix(": ")
         hint = "write its times in microseconds, as pandas does with coerce_timestamps='us'"
         advice = hint if "NANOS" in reason else "give --manifest a Parquet file, as python -m jobs.manifest makes it"
-        raise ManifestError(f"manifest {path} cannot be read: {reason.rstrip('.')}; {advice}") from error
+        raise ManifestError(f"manifest {', '.join(paths)} cannot be read: {reason.rstrip('.')}; {advice}") from error
 
 
-def _merged(spark: SparkSession, path: str, files: Sequence[str]) -> DataFrame:
+def _merged(spark: SparkSession, paths: Sequence[str], files: Sequence[str]) -> DataFrame:
     """Integers of several widths are read as the widest. Raises ManifestError for a column of several other types."""
     try:
-        return spark.read.option("mergeSchema", "true").parquet(path)
+        return spark.read.option("mergeSchema", "true").parquet(*paths)
     except (PySparkException, Py4JJavaError):
         pass  # does not say which column of which file it is
     fields: dict[str, T.StructField] = {}
@@ -201,8 +213,10 @@ def _merged(spark: SparkSession, path: str, files: Sequence[str]) -> DataFrame:
                 fields[name] = T.StructField(known.name, T.LongType())
             else:
                 types = f"{known.dataType.simpleString()} in {origins[name]}, {field.dataType.simpleString()} in {file}"
-                raise ManifestError(f"manifest {path}: column {field.name} is {types}; write all its files alike")
-    return spark.read.schema(T.StructType(list(fields.values()))).parquet(path)
+                raise ManifestError(
+                    f"manifest {', '.join(paths)}: column {field.name} is {types}; write all its files alike"
+                )
+    return spark.read.schema(T.StructType(list(fields.values()))).parquet(*paths)
 
 
 def _usable_columns(raw: DataFrame) -> set[str]:

@@ -21,6 +21,7 @@ from transforms.engines import AlignerSpec, EngineSpec
 from transforms.lake.sql import any_of
 from transforms.lake.tables import Tables
 from transforms.recognition.rows import WORK
+from transforms.run.lengths import estimated_ms
 from transforms.run.manifest import Manifest
 from transforms.run.units import Unit
 
@@ -30,17 +31,6 @@ Reprocess = Literal["no", "changed", "failed", "all"]
 PIPELINE_VERSION = 3
 """Part of run_key: to be raised when a change of this code changes texts or times."""
 
-_BYTES_PER_S = {
-    32_000: (".wav",),
-    16_000: (".flac",),
-    64_000: (".aif", ".aiff"),
-    4_000: (".opus",),
-    100_000: (".mp4", ".mkv"),
-    200_000: (".mov",),
-}
-_OTHER_BYTES_PER_S = 12_000
-_UNKNOWN_MS = 60_000
-"""Guesses for balancing alone, before anything was decoded: usual rates of speech recordings."""
 _PLANNED = [name for name in WORK.names if name not in ("content", "part_index")]
 
 
@@ -134,7 +124,7 @@ def make_plan(manifest: Manifest, tables: Tables, key: str, reprocess: Reprocess
         "source_key", F.when(F.col("same_source"), F.col("done_source_key")).otherwise(F.col("source_key"))
     )
     run_key = F.substring(F.sha2(F.concat(F.lit(f"{key}/"), "source_key"), 256), 1, 32)
-    rows = rows.withColumn("run_key", run_key).withColumn("estimated_ms", _estimated_ms())
+    rows = rows.withColumn("run_key", run_key).withColumn("estimated_ms", estimated_ms())
     rows = rows.withColumn("asked", _is_pending(reprocess))
     dead = tables.read(CLAIMS).where(f"NOT {any_of('run_id', living)}")
     pending = F.col("asked")
@@ -175,15 +165,6 @@ def _is_pending(reprocess: Reprocess) -> Column:
         "all": F.lit(True),
     }
     return new | asked[reprocess]
-
-
-def _estimated_ms() -> Column:
-    suffix = F.lower(F.regexp_extract("uri", r"(\.\w+)$", 1))
-    rate = F.lit(_OTHER_BYTES_PER_S)
-    for bytes_per_s, suffixes in _BYTES_PER_S.items():
-        rate = F.when(suffix.isin(*suffixes), bytes_per_s).otherwise(rate)
-    by_size = F.greatest(F.lit(1), F.floor(F.col("size_bytes") * 1000 / rate) - F.col("start_ms"))
-    return F.coalesce(F.col("end_ms") - F.col("start_ms"), by_size, F.lit(_UNKNOWN_MS)).cast("bigint")
 
 
 def work_of(tables: Tables, manifest: Manifest, plan: Plan, tasks: Sequence[Sequence[Unit]]) -> DataFrame:

@@ -9,11 +9,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from schemas.config import ConfigError, FetchConfig
-from transforms.stores.fetch import local_path, open_filesystem
+from transforms.stores.fetch import local_path, open_filesystem, scheme_of
 from transforms.stores.scratch import scratch_folder
 
 _ATOMIC_PUT = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
 """Stores in which an object is there only once all of it is; the others get a temporary name first."""
+
+
+def appears_whole(uri: str) -> bool:
+    """True where nobody sees a file that is still being written."""
+    return scheme_of(uri) in _ATOMIC_PUT
 
 
 def write_whole(folder: str, name: str, parts: Iterable[str | bytes], config: FetchConfig) -> int:
@@ -84,7 +89,7 @@ def _put(copy: Path, folder: str, name: str, config: FetchConfig) -> None:
 
 def _put_whole(copy: Path, folder: str, name: str, config: FetchConfig) -> None:
     filesystem, root = open_filesystem(folder, config)
-    if urlsplit(folder).scheme in _ATOMIC_PUT:
+    if appears_whole(folder):
         filesystem.put_file(str(copy), f"{root}/{name}")
         return
     filesystem.makedirs(root, exist_ok=True)
