@@ -14,7 +14,7 @@ import pytest
 
 from schemas.config import FetchConfig
 from transforms.errors import ManifestError
-from transforms.run.listing import SUFFIXES, list_recordings
+from transforms.run.listing import SUFFIXES, is_listed, list_recordings, look_at, peek
 
 
 def listed(*sources: Any) -> list[dict[str, Any]]:
@@ -74,6 +74,40 @@ def test_object_stores_are_listed_through_fsspec() -> None:
     ]
     assert names("memory://listing-test/*.txt") == ["notes.txt"]
     assert [row["uri"] for row in listed("https://example.org/talk?id=1")] == ["https://example.org/talk?id=1"]
+
+
+def test_one_file_is_looked_at_as_a_listing_would_show_it(folder: Path) -> None:
+    for row in listed(folder):
+        assert look_at(row["uri"], FetchConfig()) == row
+    assert look_at(str(folder / "gone.wav"), FetchConfig()) is None
+    store = fsspec.filesystem("memory")
+    store.pipe("/look-test/a b.wav", b"12345")
+    (row,) = listed("memory://look-test")
+    assert look_at("memory://look-test/a b.wav", FetchConfig()) == row
+    assert look_at("memory://look-test/gone.wav", FetchConfig()) is None
+    at = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+    known = look_at("memory://look-test/a b.wav", FetchConfig(), (7, at))
+    assert known == row | {"size_bytes": 7, "modified_at": at}
+
+
+def test_a_name_tells_whether_a_folders_listing_has_it() -> None:
+    assert is_listed("/deep/a.MP3")
+    assert is_listed("/_a.wav")
+    assert not any(map(is_listed, ("/a.txt", "/.a.wav", "/@eaDir/a.wav", "/.git/a.wav", "/a.parquet")))
+    assert is_listed("/day=1/part-0.parquet", manifests=True)
+    assert not is_listed("/a.wav", manifests=True)
+
+
+def test_of_a_manifest_only_what_tells_its_length_is_read_and_half_of_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.parquet"
+    pq.write_table(pa.table({"URI": ["a.wav"], "size_bytes": [5], "content": [b"x"], "agent": ["Ann"]}), path)
+    store = fsspec.filesystem("memory")
+    store.pipe("/peek-test/manifest.parquet", path.read_bytes())
+    for place in (str(path), "memory://peek-test/manifest.parquet"):
+        assert peek(place, FetchConfig()) == [{"uri": "a.wav", "size_bytes": 5}]
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ManifestError, match=r"manifest .*manifest.parquet cannot be read: .*; write it again"):
+        peek(str(path), FetchConfig())
 
 
 def test_lists_bring_their_columns_and_name_files_beside_them(folder: Path) -> None:

@@ -17,9 +17,9 @@ from tests.kit.comparison import committed, contents, differences, doubled
 from tests.kit.driver import Driver, send
 from tests.kit.lake import Lake, file_row, write_clips
 
-RECORDINGS = 8
-SETTINGS = ("run.wave_audio_hours=0.002", "run.waves_at_once=1", "engine.options.delay_s=0.5")
-"""A recording or two in a wave, each long enough to be met at work."""
+RECORDINGS = 5
+SETTINGS = ("run.wave_audio_hours=0.0001", "run.waves_at_once=1", "engine.options.delay_s=0.5")
+"""A recording a wave, long enough to be met at work."""
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import threading
@@ -21,6 +22,7 @@ from schemas.config import ConfigError
 from tests.kit.comparison import doubled
 from tests.kit.lake import Lake, cut, engine_config, file_row, write_clip, write_manifest
 from transforms.errors import MachineError
+from transforms.lake.creation import set_properties
 from transforms.watching.arrivals import Arrivals, Watched
 from transforms.watching.watch import Watch
 
@@ -156,8 +158,7 @@ def test_a_file_that_changes_while_it_is_transcribed_is_done_again_and_shown_onc
 
     watch._transcribe = meanwhile  # type: ignore[method-assign]
     watch.once()
-    assert feed.waiting() == ["a.wav"]
-    feed.once()
+    assert [sentence.split(": ")[1].split(" (")[0] for sentence in feed.told] == ["1 recordings", "1 recordings"]
     assert [row["duration_ms"] for row in feed.lake.rows("recordings")] == [5000]
     assert not feed.waiting()
 
@@ -245,6 +246,21 @@ def test_manifests_are_done_when_they_are_whole_and_a_broken_one_is_in_nobodys_w
     assert not doubled(feed.lake.root)
 
 
+def test_what_may_pass_by_itself_rests_and_is_tried_again(feed: Feed) -> None:
+    feed.kind, nobody = "manifests", "http://127.0.0.1:9"
+    write_manifest(feed.folder / "far.parquet", [{"uri": f"{nobody}/a.wav"}])
+    watch = feed.watch("fetch.attempts=1", f"fetch.allowed_roots=['{nobody}']")
+    for _ in range(2):
+        watch.once()
+    (failure,) = feed.lake.rows("failures")
+    assert (failure["kind"], failure["transient"], failure["attempts"]) == ("network", True, 1)
+    assert feed.waiting() == ["far.parquet"]
+    watch._rests = {path: (0.0, rest_s) for path, (_, rest_s) in watch._rests.items()}
+    watch.once()
+    assert [row["attempts"] for row in feed.lake.rows("failures")] == [2]
+    assert [rest_s for _, rest_s in watch._rests.values()] == [1200]
+
+
 def test_a_checkpoint_that_was_made_for_something_else_is_refused(feed: Feed, tmp_path: Path) -> None:
     feed.watch()
     (tmp_path / "other").mkdir()
@@ -256,7 +272,12 @@ def test_a_checkpoint_that_was_made_for_something_else_is_refused(feed: Feed, tm
         Feed(feed.lake, tmp_path / "nowhere").watch()
     with pytest.raises(ConfigError, match="give them places apart"):
         Feed(feed.lake, tmp_path, "manifests").watch()
-    feed.watch()._arrivals.note()
+    arrivals = feed.watch()._arrivals
+    arrivals.note()
+    later = json.dumps({"version": 2, "kind": "recordings", "place": str(feed.folder), "tables": str(feed.lake.root)})
+    set_properties(arrivals._tables, ARRIVALS, {"lakescribe.watch": later})
+    with pytest.raises(ConfigError, match="made for version 2, not for version 1; give another"):
+        feed.watch()
     shutil.rmtree(feed.checkpoint / "arrivals")
     with pytest.raises(ConfigError, match="has lost its table arrivals"):
         feed.watch()

@@ -28,7 +28,8 @@ def estimated_ms() -> Column:
     rate = F.lit(_OTHER_BYTES_PER_S)
     for bytes_per_s, suffixes in _BYTES_PER_S.items():
         rate = F.when(suffix.isin(*suffixes), bytes_per_s).otherwise(rate)
-    by_size = F.greatest(F.lit(1), F.floor(F.col("size_bytes") * 1000 / rate) - F.col("start_ms"))
+    by_size = F.floor(F.col("size_bytes") * 1000 / rate) - F.col("start_ms")
+    by_size = F.when(by_size.isNotNull(), F.greatest(F.lit(1), by_size))  # greatest() passes over nulls
     return F.coalesce(F.col("end_ms") - F.col("start_ms"), by_size, F.lit(_UNKNOWN_MS)).cast("bigint")
 
 

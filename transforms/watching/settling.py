@@ -49,8 +49,8 @@ class Settling:
         now = self.row(arrival)
         return now is None or _state(now) == _state(row)
 
-    def forget(self, arrival: Arrival) -> None:
-        self._seen.pop(arrival.path, None)
+    def forget(self, path: str) -> None:
+        self._seen.pop(path, None)
 
 
 def _state(row: dict[str, Any]) -> tuple[Any, Any]:

@@ -18,7 +18,7 @@ from schemas.tables import FAILURES
 from transforms.errors import ManifestError
 from transforms.lake.sql import literal
 from transforms.lake.tables import Tables
-from transforms.run.job import transcribe
+from transforms.run.job import RunSummary, transcribe
 from transforms.run.lengths import guessed_ms
 from transforms.run.listing import MANIFEST, peek
 from transforms.watching.arrivals import Arrival, Arrivals, Watched, hadoop_path
@@ -91,14 +91,14 @@ class Watch:
             batch = self._admit(tried)
             if not batch:
                 return
-            tried |= {one.arrival.path for one in batch}
             finished = self._transcribe(batch)
-            # One that has changed meanwhile was not whole.
-            done = [one.arrival for one in finished if self._settling.is_same(one.arrival, one.row)]
-            self._arrivals.done([arrival.path for arrival in done])
-            for arrival in done:
-                self._settling.forget(arrival)
-                self._rests.pop(arrival.path, None)
+            changed = {one.arrival.path for one in batch if not self._settling.is_same(one.arrival, one.row)}
+            # One that has changed meanwhile was not whole, and is looked at again.
+            tried |= {one.arrival.path for one in batch} - changed
+            self._arrivals.done(finished - changed)
+            for path in finished - changed:
+                self._settling.forget(path)
+                self._rests.pop(path, None)
 
     def _admit(self, tried: set[str]) -> list[Admitted]:
         """What is whole of what waits, until the hours of a batch are full; at least one if there is any."""
@@ -145,39 +145,40 @@ class Watch:
         self.refused[one.arrival.path] = one.row
         self._tell(f"{one.arrival.path} is left until it changes: {error}")
 
-    def _transcribe(self, batch: Sequence[Admitted]) -> list[Admitted]:
-        """Those of the batch that are finished. Manifests that cannot be used together are taken by halves, until the
+    def _transcribe(self, batch: Sequence[Admitted]) -> set[str]:
+        """The paths of those that are finished. Manifests that cannot be used together are taken by halves, until the
         one that is at fault is alone."""
         try:
             summary = transcribe(self._spark, self._config, self._manifest(batch), self._lake.root, stop=self._stop)
         except ManifestError as error:
             if len(batch) == 1:
                 self._refuse(batch[0], error)
-                return []
+                return set()
             half = len(batch) // 2
-            return self._transcribe(batch[:half]) + self._transcribe(batch[half:])
+            return self._transcribe(batch[:half]) | self._transcribe(batch[half:])
         for sentence in summary.sentences():
             self._tell(sentence)
-        for one in batch:
-            self.refused.pop(one.arrival.path, None)
         if self._stop.is_set():
-            return []
-        again = self._may_pass(summary.run_id) if summary.run_id else set()
-        if self._kind == "manifests" or summary.left:
-            resting = list(batch) if again or summary.left else []
-        else:
-            resting = [one for one in batch if one.row["uri"] in again]
-        for one in resting:
-            rest_s = min(_LONGEST_REST_S, 2 * self._rests.get(one.arrival.path, (0.0, _REST_S / 2))[1])
-            self._rests[one.arrival.path] = time.monotonic() + rest_s, rest_s
-        return [one for one in batch if one not in resting]
+            return set()
+        paths, again = {one.arrival.path for one in batch}, self._to_do_again(batch, summary)
+        for path in paths:
+            self.refused.pop(path, None)
+        for path in again:
+            rest_s = min(_LONGEST_REST_S, 2 * self._rests.get(path, (0.0, _REST_S / 2))[1])
+            self._rests[path] = time.monotonic() + rest_s, rest_s
+        return paths - again
+
+    def _to_do_again(self, batch: Sequence[Admitted], summary: RunSummary) -> set[str]:
+        """The paths of those that failed in a way that may pass, or of which another run has some in its hands."""
+        failed: set[str] = set()
+        if summary.run_id is not None:
+            mine = f"run_id = {literal(summary.run_id)} AND transient"
+            failed = {row.uri for row in self._lake.read(FAILURES).where(mine).select("uri").distinct().collect()}
+        # Which recordings another run holds is not told, nor which manifest a recording came from.
+        everything = bool(summary.left) or (bool(failed) and self._kind == "manifests")
+        return {one.arrival.path for one in batch if everything or one.row["uri"] in failed}
 
     def _manifest(self, batch: Sequence[Admitted]) -> pa.Table | list[str]:
         if self._kind == "manifests":
             return [hadoop_path(one.row["uri"]) for one in batch]
         return pa.Table.from_pylist(list({one.row["uri"]: one.row for one in batch}.values()), MANIFEST)
-
-    def _may_pass(self, run_id: str) -> set[str]:
-        """The uris that failed in this run so that another try may do better."""
-        failed = self._lake.read(FAILURES).where(f"run_id = {literal(run_id)} AND transient")
-        return {row.uri for row in failed.select("uri").distinct().collect()}
