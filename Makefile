@@ -15,11 +15,12 @@ CLASSES := .venv/spark.jsa
 QWEN := .venv/.qwen
 MEANING := .venv/.meaning
 VLLM := .venv-vllm/.done
+AIRFLOW := .venv-airflow/.done
 DEV := .venv/.dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-qwen setup-meaning setup-vllm setup-dev demo demo-qwen test test-drivers test-lake test-cluster test-vllm check fix soak bench zip image-check log-store lock clean
+.PHONY: help setup setup-qwen setup-meaning setup-vllm setup-airflow setup-dev demo demo-qwen test test-drivers test-lake test-cluster test-vllm test-airflow check fix soak bench zip image-check log-store lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-28s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +32,8 @@ setup-qwen: $(QWEN) ## the same and what the engine qwen needs (torch: 7 GB)
 setup-meaning: $(MEANING) ## all of that and what search by meaning needs
 
 setup-vllm: $(VLLM) ## build .venv-vllm beside it for the engine vllm, on a CPU (Linux; 7 GB)
+
+setup-airflow: $(AIRFLOW) ## build .venv-airflow beside it, for the DAG in jobs/dags and its tests
 
 setup-dev: $(DEV) ## all of that and what tests and checks need
 
@@ -58,6 +61,11 @@ $(VLLM): conf/requirements-vllm.txt conf/setup/install.sh conf/setup/delta_jars.
 	@.venv-vllm/bin/python conf/setup/delta_jars.py
 	@touch $@
 
+# Neither the project nor Spark: as conf/overrides-airflow.txt has it.
+$(AIRFLOW): conf/requirements-airflow.txt conf/setup/install.sh
+	@VENV=.venv-airflow OPTIONS=--no-deps sh conf/setup/install.sh conf/requirements-airflow.txt
+	@touch $@
+
 $(DEV): $(MEANING) $(CLASSES) conf/requirements-dev.txt
 	@sh conf/setup/install.sh conf/requirements-dev.txt
 	@touch $@
@@ -82,6 +90,9 @@ test-cluster: $(DEV) ## run the job on a standalone cluster on this machine, wit
 
 test-vllm: $(DEV) $(VLLM) ## compare the engine vllm with qwen, and run the job on it
 	@.venv-vllm/bin/python -m pytest tests/vllm tests/engines/test_contract.py -k vllm $(ARGS)
+
+test-airflow: $(DEV) $(AIRFLOW) ## run the DAG in a real Airflow, with real spark-submit
+	@.venv-airflow/bin/python -m pytest --confcutdir=tests/airflow tests/airflow $(ARGS)
 
 check: $(DEV) ## lint, formatting, types, imports between rooms
 	@$(PY) -m ruff check .
@@ -112,9 +123,10 @@ lock: ## write conf/requirements*.txt anew from the .in files (needs uv; ARGS=--
 	@for list in requirements requirements-qwen requirements-meaning requirements-dev; do \
 		uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links \
 			--annotation-style line $(ARGS) conf/$$list.in --output-file conf/$$list.txt || exit 1; done
-	@for list in requirements-vllm requirements-vllm-gpu; do \
+	@for list in vllm vllm-gpu airflow; do \
 		uv pip compile --quiet --python-version 3.11 --python-platform linux --no-header --no-emit-index-url --no-emit-find-links \
-			--annotation-style line $(ARGS) --override conf/overrides-vllm.txt conf/$$list.in --output-file conf/$$list.txt || exit 1; done
+			--annotation-style line $(ARGS) --override conf/overrides-$${list%-gpu}.txt conf/requirements-$$list.in \
+			--output-file conf/requirements-$$list.txt || exit 1; done
 
 log-store: $(RUN_TIME) ## build conf/log-store.jar from conf/log_store (needs a JDK 17)
 	@$(PY) conf/setup/log_store.py
