@@ -4,7 +4,7 @@ Makes the tables of an invented archive in the layout that the job leaves behind
 hours, words drawn by Zipf's law in Mandelbrot's form (exponent 1.07, shift 2.7, which fit English), hashes for keys.
 Then asks for a rare phrase, for usual ones, and for the worst: what every recording has, and what none has though all
 its words are the most frequent. The median of three, by DuckDB and by Spark in a process that has asked before, and for
-the command as a user types it; before and after jobs.optimize.
+the command as a user types it; before and after jobs.maintain.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from schemas.tables import RECORDINGS, WORDS
 from transforms.lake.local_tables import LocalTables
 from transforms.lake.session import session
 from transforms.lake.tables import Tables
+from transforms.lake.upkeep import lay_out
 from transforms.search.phrases import search
 from transforms.text.folding import fold
 
@@ -65,8 +66,8 @@ def main() -> None:
         ask(tables)
         began_at = time.perf_counter()
         for table in (RECORDINGS, WORDS):
-            tables.optimize(table)
-        print(f"\njobs.optimize: {time.perf_counter() - began_at:.0f} s")
+            lay_out(tables, table, "lay out")
+        print(f"\njobs.maintain: {time.perf_counter() - began_at:.0f} s")
         ask(tables)
 
 

@@ -6,10 +6,12 @@ from __future__ import annotations
 from schemas.made_tables import ALIGNED, CONFIDENCE_BIN, EVALUATIONS, PASSAGES, TIME_ERROR
 from schemas.table import Table, rows_of, to_batch
 from schemas.transcript_tables import FAILURES, RECORDINGS, SEGMENTS, WORDS
-from schemas.work_tables import ALTERNATIVE, CHUNKS, CLAIMS, CLOSING, FAILURE, RUNS, WORD
+from schemas.work_tables import ALTERNATIVE, CHUNKS, CLAIMS, CLOSING, ERASED, FAILURE, RUNS, WORD
 
 ALL = (CHUNKS, RECORDINGS, SEGMENTS, WORDS, FAILURES, RUNS, CLAIMS, EVALUATIONS)
 """Those that every lakehouse has."""
+LATER = (PASSAGES, ERASED)
+"""Those that a command makes when they are needed first."""
 
 __all__ = [
     "ALIGNED",
@@ -19,9 +21,11 @@ __all__ = [
     "CLAIMS",
     "CLOSING",
     "CONFIDENCE_BIN",
+    "ERASED",
     "EVALUATIONS",
     "FAILURE",
     "FAILURES",
+    "LATER",
     "PASSAGES",
     "RECORDINGS",
     "RUNS",

@@ -1,4 +1,4 @@
-"""What the job keeps of its own work: chunks, from which all else is derived, runs, and claims."""
+"""What the job keeps of its own work: chunks, from which all else is derived, runs, claims, and what was erased."""
 
 from __future__ import annotations
 
@@ -160,4 +160,20 @@ CLAIMS = Table(
         ("claimed_at", TIMESTAMP, "when this run claimed it"),
     ),
     ("audio_id", "run_id"),
+)
+
+ERASED = Table(
+    "erased",
+    "A recording that was erased on request, and is not transcribed again. Made by jobs.erase only.",
+    ("audio_id_sha256",),
+    (
+        ("audio_id_sha256", TEXT, "SHA-256 of its audio_id, in hex: nothing else is kept of it"),
+        ("erased_at", TIMESTAMP, "when this was asked for; from then on no run takes it up"),
+        (
+            "finished_at",
+            TIMESTAMP,
+            "when its rows, the files that had held them and the logs were gone; null: jobs.erase has to be run again",
+        ),
+    ),
+    ("audio_id_sha256",),
 )

@@ -11,7 +11,6 @@ import pytest
 from pyspark.sql import SparkSession
 
 import jobs.embed
-import jobs.optimize
 import jobs.search
 import jobs.sql
 from schemas.config import ConfigError

@@ -13,14 +13,14 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-import jobs.optimize
 import jobs.search
-from schemas.config import ConfigError, SegmentsConfig
-from schemas.tables import CHUNKS, FAILURES, RECORDINGS, SEGMENTS, WORDS, to_batch
+from schemas.config import Config, ConfigError, SegmentsConfig
+from schemas.tables import CHUNKS, RECORDINGS, WORDS, to_batch
 from tests.kit import delta_log
 from tests.kit.publishing import publish
 from transforms.lake.local_tables import LocalTables
 from transforms.lake.tables import Tables
+from transforms.maintenance.maintain import maintain
 from transforms.search.phrases import SEARCHED, Hit, Readable, find, search
 from transforms.text.folding import by_channel, needle
 
@@ -259,24 +259,18 @@ def test_tables_of_an_older_version_are_told_and_so_is_the_remedy(archive: Table
             search(reader, "revenue")
 
 
-def test_optimizing_changes_no_row_and_a_second_time_nothing(
-    archive: Tables, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_laid_out_tables_are_found_the_same_by_readers_that_were_open_before(archive: Tables, tmp_path: Path) -> None:
     tables = copied(archive, tmp_path)
     root = Path(tables.root)
     before = {name: delta_log.contents(root, name) for name in ("words", "segments", "recordings")}
     opened_before = LocalTables(tables.root)
     assert len(search(opened_before, "revenue")) == 6
-    jobs.optimize.main(["--tables", tables.root])
-    assert "laid out chunks, recordings, segments, words" in capsys.readouterr().err
+    done = maintain(tables.spark, Config(), tables.root, ["optimize"])
+    assert {"chunks", "recordings", "segments", "words"} <= {one.table for one in done}
     assert {name: delta_log.contents(root, name) for name in before} == before
     detail = tables.spark.sql(f"DESCRIBE DETAIL {tables.identifier(WORDS)}").collect()[0]
     assert (detail.numFiles, detail.minReaderVersion) == (1, 1)
     assert search(opened_before, "revenue") == search(tables, "revenue") == search(archive, "revenue")
-    versions = {table.name: delta_log.version(root, table.name) for table in (CHUNKS, WORDS, SEGMENTS, FAILURES)}
-    jobs.optimize.main(["--tables", tables.root])
-    assert "nothing has changed" in capsys.readouterr().err
-    assert {name: delta_log.version(root, name) for name in versions} == versions
     tables.spark.sql(f"DELETE FROM {tables.identifier(RECORDINGS)} WHERE audio_id = 'english'")
     assert len(search(opened_before, "revenue")) == 2
 

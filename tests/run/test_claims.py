@@ -131,7 +131,7 @@ def test_a_run_that_wakes_up_finds_out_before_it_writes(runs: list[Run], monkeyp
 
 def test_a_driver_of_this_machine_that_is_gone_is_dead_at_once(runs: list[Run]) -> None:
     gone, other, _ = runs
-    script = "from transforms.run.registry import _driver; print(_driver())"
+    script = "from transforms.run.drivers import driver; print(driver())"
     died = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
     assert gone.run_id in other.registry.living(), "this very process"
     gone.tables.update(RUNS, f"run_id = '{gone.run_id}'", {"driver": f"'{died.stdout.strip()}'"})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from schemas.tables import CHUNKS, CLAIMS, FAILURES, PASSAGES, RUNS, SEGMENTS, WORDS, Table
+from schemas.tables import CHUNKS, CLAIMS, ERASED, FAILURES, PASSAGES, RUNS, SEGMENTS, WORDS, Table
 from transforms.lake.sql import any_of
 
 Mend = Literal["keep one", "publish", "delete", "claim", "mark", "none"]
@@ -120,7 +120,9 @@ WHERE c.run_id < p.latest AND c.audio_id NOT IN (SELECT audio_id FROM claims)"""
 
 def checks(present: Sequence[Table], living: Sequence[str]) -> list[Check]:
     """All of them, for the tables that there are; `living` are the runs that are at work."""
-    return [*map(_keys, present), *_whole(), *_agreeing(), *_stale(present), *_of_runs(living)]
+    # What was noted twice as erased is erased.
+    keyed = [table for table in present if table is not ERASED]
+    return [*map(_keys, keyed), *_whole(), *_agreeing(), *_stale(present), *_of_runs(living)]
 
 
 def _keys(table: Table) -> Check:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pyspark.sql import SparkSession
 
-from schemas.config import Config
+from schemas.config import Config, show_config
 from transforms.check.look import Finding, look, unreadable
 from transforms.check.repair import Repaired, repair
 from transforms.lake.tables import Tables
@@ -35,6 +35,7 @@ def check(spark: SparkSession, config: Config, root: str, *, mend: bool = False)
     with Registry(tables, config.run.claim_minutes) as registry:
         now, repaired = look(tables, registry), None
         if mend and any(finding.check.mend != "none" for finding in now.findings):
-            repaired = repair(tables, registry, config, now)
+            with registry.running(show_config(config, redacted=True)):
+                repaired = repair(tables, registry, config, now)
             now = look(tables, registry)
         return Checked(now.findings, now.held, repaired)

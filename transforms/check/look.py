@@ -9,7 +9,7 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
-from schemas.tables import CLAIMS, RUNS, Table
+from schemas.tables import CLAIMS, ERASED, RUNS, Table
 from transforms.check.checks import Check, checks
 from transforms.errors import MachineError
 from transforms.lake.session import first_line, own_session
@@ -65,12 +65,13 @@ def unreadable(tables: Tables) -> list[Finding]:
     return found
 
 
-def look(tables: Tables, registry: Registry) -> Look:
-    """Asks all checks. Makes no commit."""
+def look(tables: Tables, registry: Registry, asked: Sequence[Check] | None = None) -> Look:
+    """Asks these checks (None: all). Makes no commit."""
     moment, present = Tables(own_session(tables.spark), tables.root), tables.present()
     living = _pin(moment, present, registry)
     (held,) = moment.spark.sql(f"SELECT count(*) AS held FROM claims WHERE {any_of('run_id', living)}").collect()
-    found = [_found(moment, check) for check in checks(present, living)]
+    asked = checks(present, living) if asked is None else asked
+    found = [_found(moment, check) for check in asked]
     return Look([finding for finding in found if finding.rows], held.held, moment, living)
 
 
@@ -100,7 +101,7 @@ def _pin(moment: Tables, present: Sequence[Table], registry: Registry) -> list[s
     some = bool(held.limit(1).count())
     for table in present:
         rows = f"SELECT * FROM {_at(moment, table, versions)}"
-        if some and table not in (CLAIMS, RUNS):
+        if some and table not in (CLAIMS, RUNS, ERASED):
             rows += " LEFT ANTI JOIN held USING (audio_id)"
         moment.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {table.name} AS {rows}")
     return living

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from schemas.config import Config, show_config
+from schemas.config import Config
 from schemas.tables import CHUNKS, CLAIMS, EVALUATIONS, FAILURES, PASSAGES, RECORDINGS, RUNS, Table
 from transforms.check.checks import Check, Mend
 from transforms.check.look import Look, look
@@ -48,10 +48,9 @@ class Repaired:
 
 
 def repair(tables: Tables, registry: Registry, config: Config, found: Look) -> Repaired:
-    """To be called if something can be mended: it makes a row in runs."""
+    """To be called by a run that `registry` has registered."""
     limit_arrow_batches(tables.spark)
-    with registry.running(show_config(config, redacted=True)):
-        return _Repair(tables, registry, config, found).execute()
+    return _Repair(tables, registry, config, found).execute()
 
 
 class _Repair:
@@ -70,7 +69,7 @@ class _Repair:
                 keep_one(self.tables, table, doubled, _LATEST[table])
         faulty = self._ids("publish") | self._ids("keep one", RECORDINGS)
         shown = self._shown()
-        ready, over, open_ = self._left_behind(shown)
+        ready, over = self._left_behind(shown)
         wanted = faulty | self._ids("keep one") | self._ids("delete") | ready.keys() | over
         taken = self.claims.take({audio_id: _take_id(shown, audio_id) for audio_id in wanted})
         held = taken.held.keys()
@@ -81,6 +80,8 @@ class _Repair:
         takes = [ready[audio_id] for audio_id in sorted(ready.keys() & held)]
         takes += [_again(shown[audio_id], taken.held[audio_id]) for audio_id in sorted(again)]
         self._publish(takes)
+        # Of the others that runs had begun, a part is still to be recognized.
+        open_ = {audio_id for audio_id in held if taken.held[audio_id]} - over - ready.keys()
         self.claims.release(held - open_)
         return Repaired(len(takes), len(taken.left))
 
@@ -111,15 +112,15 @@ class _Repair:
         found = rows.select("audio_id", "run_key", "take_id", "run_id", "transcribed_at")
         return {row.audio_id: row for row in found.orderBy("run_id", "transcribed_at").collect()}
 
-    def _left_behind(self, shown: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], set[str], set[str]]:
-        """What runs that are over have claimed: takes that are whole in chunks, by audio_id; the recordings that were
-        published and not let go; and those of which a part is still to be recognized."""
+    def _left_behind(self, shown: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], set[str]]:
+        """What runs that are over have claimed: takes that are whole in chunks, by audio_id; and the recordings that
+        were published and not let go."""
         rows = self._rows("claim", CLAIMS)
         replaces = {} if rows is None else {row.audio_id: row.replaces for row in rows.collect()}
         over = {audio_id for audio_id, take_id in replaces.items() if _take_id(shown, audio_id) != take_id}
         whole = unfinished(self.tables, self.registry).to_pylist() if replaces.keys() - over else []
         ready = {take["audio_id"]: take for take in whole if take["audio_id"] in replaces.keys() - over}
-        return ready, over, replaces.keys() - over - ready.keys()
+        return ready, over
 
     def _keep_one_of(self, held: Collection[str]) -> None:
         for check in self._to_be("keep one"):

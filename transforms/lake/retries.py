@@ -32,7 +32,7 @@ Result = TypeVar("Result")
 
 
 def retried(write: Callable[[], Result]) -> Result:
-    """`write`, again where another writer or jobs.optimize came between: 12 times at most, at longer and longer
+    """`write`, again where another writer or jobs.maintain came between: 12 times at most, at longer and longer
     intervals."""
     for attempt in range(1, _TRIES + 1):
         try:

@@ -21,20 +21,16 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
-from schemas.tables import ALL, CHUNKS, PASSAGES, Table
+from schemas.tables import ALL, CHUNKS, LATER, Table
 from transforms.errors import LostClaims
 from transforms.lake.creation import create, missing_fields, upgrade
 from transforms.lake.migration import no_table, of_earlier_version
 from transforms.lake.retries import retried
+from transforms.lake.session import settings
 from transforms.lake.sql import literal
 from transforms.stores.fetch import is_local, local_path
 
 _CATALOG_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*){0,1}$")
-_LAYOUT = {
-    # Files that a query skips whole, in which a recording's rows are neighbours.
-    "spark.databricks.delta.optimize.maxFileSize": str(128 << 20),
-    "spark.databricks.io.skipping.mdc.sortWithinFiles": "true",
-}
 _FENCE_TRIES = 20
 _FENCED = 2**62
 """No writer comes so far."""
@@ -85,7 +81,7 @@ class Tables:
 
     def present(self) -> list[Table]:
         """All that every lakehouse has, and of the others those that were made."""
-        return [*ALL, *(table for table in (PASSAGES,) if self.exists(table))]
+        return [*ALL, *(table for table in LATER if self.exists(table))]
 
     def require(self, *tables: Table) -> None:
         """For commands that only read: raises ConfigError if one of `tables` (without any: of all) or a column of it is
@@ -186,7 +182,7 @@ class Tables:
             merging = merging.whenMatchedUpdate(condition=only_if, set=values).whenNotMatchedInsertAll()
             (merging if drop is None else merging.whenNotMatchedBySourceDelete(drop)).execute()
 
-        with _conf(self.spark, _as_conf(ticket)), _fenced_off(ticket):
+        with settings(self.spark, _as_conf(ticket)), _fenced_off(ticket):
             retried(merge)
 
     def update(self, table: Table, rows: str, values: Mapping[str, str]) -> int:
@@ -217,21 +213,6 @@ class Tables:
         (row,) = retried(lambda: merging.execute().collect())
         return int(row.num_affected_rows)
 
-    def optimize(self, table: Table) -> bool:
-        """Merges the small files that waves of work leave, and lays `table` out by recording, so that the rows of one
-        are read without the others; what readers see stays the same. One commit; none, and False, if the table is
-        empty or the last commit was this one."""
-        last = self.delta(table).history(1).collect()[0]
-        if last["operation"] == "OPTIMIZE":
-            return False
-        with _conf(self.spark, _LAYOUT):
-            retried(lambda: self._lay_out(table))
-        return bool(self.delta(table).history(1).collect()[0]["version"] != last["version"])
-
-    def _lay_out(self, table: Table) -> None:
-        optimizer = self.delta(table).optimize()
-        optimizer.executeZOrderBy("audio_id") if "audio_id" in table.key else optimizer.executeCompaction()
-
     def _shaped(self, table: Table, rows: DataFrame) -> DataFrame:
         """With the columns, and the fields of structs, in the table's own order, which another version may have begun:
         an insert binds them by position. Columns of somebody else are null."""
@@ -260,16 +241,3 @@ def _fenced_off(ticket: Ticket | None) -> Iterator[None]:
             f"another run has taken over the recordings of {writer}; what it had published is kept, and nothing more "
             "is written. Nothing is to be done; if this happens often, raise run.claim_minutes"
         ) from error
-
-
-@contextmanager
-def _conf(spark: SparkSession, values: Mapping[str, str]) -> Iterator[None]:
-    """Settings of the session that hold for a while; other threads on it see them too."""
-    before = {key: spark.conf.get(key, None) for key in values}
-    try:
-        for key, value in values.items():
-            spark.conf.set(key, value)
-        yield
-    finally:
-        for key, old in before.items():
-            spark.conf.unset(key) if old is None else spark.conf.set(key, old)

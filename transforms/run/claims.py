@@ -21,6 +21,7 @@ from schemas.tables import CHUNKS, CLAIMS, FAILURES, RECORDINGS, SEGMENTS, WORDS
 from transforms.errors import LostClaims
 from transforms.lake.sql import any_of, literal
 from transforms.lake.tables import Tables, Ticket
+from transforms.run.erased import erased_among
 from transforms.run.registry import Registry
 
 PUBLISHED = (SEGMENTS, WORDS, FAILURES, RECORDINGS)
@@ -55,7 +56,7 @@ def lane_name(lane: int) -> str:
 @dataclass
 class Taken:
     """`held`: by audio_id, the runs that had begun the recording and died. `left`: by audio_id, the living run that
-    holds the recording. `done`: published by another run since this one made its plan."""
+    holds the recording. `done`: published by another run since this one made its plan, or erased."""
 
     held: dict[str, list[str]] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
@@ -70,8 +71,9 @@ class Claims:
         self._lock = threading.Lock()
         self._fenced: set[str] = set()
 
-    def take(self, wanted: Mapping[str, str | None]) -> Taken:
-        """Claims recordings, given by audio_id with the take that is shown of each (None: none)."""
+    def take(self, wanted: Mapping[str, str | None], *, to_erase: bool = False) -> Taken:
+        """Claims recordings, given by audio_id with the take that is shown of each (None: none). Those that were erased
+        are claimed only `to_erase` what is left of them."""
         with self._lock:
             self._registry.confirm()
             mine = self._registry.run_id
@@ -96,6 +98,9 @@ class Claims:
                 else:
                     taken.left[row.audio_id] = row.run_id
             self.fence({run_id for begun in taken.held.values() for run_id in begun})
+            if to_erase:
+                return taken
+            self._leave_erased(taken)
             return self._without_done(taken, wanted)
 
     def held(self, audio_ids: Collection[str]) -> set[str]:
@@ -159,6 +164,15 @@ class Claims:
                 for table in PUBLISHED:
                     self._tables.fence(table, writer_name(run_id, "publisher"))
             self._fenced.add(run_id)
+
+    def _leave_erased(self, taken: Taken) -> None:
+        """Whoever erases first notes it, then looks who holds the recordings; here it is the other way round: so one of
+        the two sees the other."""
+        erased = erased_among(self._tables, self._ids(taken.held)) if taken.held else None
+        if erased is not None and (gone := {row.audio_id for row in erased.collect()}):
+            self.release(gone)
+            taken.held = {audio_id: begun for audio_id, begun in taken.held.items() if audio_id not in gone}
+            taken.done |= gone
 
     def _without_done(self, taken: Taken, wanted: Mapping[str, str | None]) -> Taken:
         """Other runs may have published some of them since the plan was made, or just before they were fenced off."""

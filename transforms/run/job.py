@@ -44,7 +44,7 @@ _LOOK_S = 5.0
 @dataclass(frozen=True)
 class RunSummary:
     """What a run did: `run_id` None if there was nothing to do; `skipped` recordings were recognized before; `left`
-    counts those that another run, by run_id, is at work on."""
+    counts those that another run, by run_id, is at work on; `erased` ones are left out for good."""
 
     run_id: str | None
     recordings: int
@@ -53,6 +53,7 @@ class RunSummary:
     audio_s: float
     wall_s: float
     left: dict[str, int] = field(default_factory=dict)
+    erased: int = 0
 
     def sentences(self) -> list[str]:
         """For people."""
@@ -62,6 +63,8 @@ class RunSummary:
             counts = f"{self.recordings} recordings ({self.failed} failed, {self.skipped} up to date before)"
             speed = f"{self.audio_s / 3600:.2f} h of audio in {self.wall_s:.0f} s"
             told = [f"run {self.run_id}: {counts}, {speed}, {self.audio_s / self.wall_s:.1f}x real time"]
+        if self.erased:
+            told.append(f"{self.erased} recordings were erased and are left out")
         if self.left:
             told.append(f"{sum(self.left.values())} recordings are left to other runs ({', '.join(sorted(self.left))})")
         return told
@@ -91,7 +94,7 @@ def transcribe(
     with _opened(spark, source, config) as manifest, _registry(tables, config) as registry:
         plan = make_plan(manifest, tables, config_key(config, recognizer, aligners), reprocess, registry.at_first)
         if not plan.table.num_rows:
-            return RunSummary(None, 0, 0, plan.skipped, 0.0, 0.0)
+            return RunSummary(None, 0, 0, plan.skipped, 0.0, 0.0, erased=plan.erased)
         model = str(recognizer.key.get("model", config.engine.name))
         run_id = registry.register(show_config(config, redacted=True))
         spec = TaskSpec(config, recognizer, aligners, config.engine.name, model, run_id)
@@ -259,4 +262,4 @@ class _Run:
             self.registry.end(values)
         left = Counter(run_id for _, run_id in self.left.values())
         counts = values["recordings"], values["failed"], self.skipped
-        return RunSummary(self.spec.run_id, *counts, values["audio_hours"] * 3600, wall_s, dict(left))
+        return RunSummary(self.spec.run_id, *counts, values["audio_hours"] * 3600, wall_s, dict(left), self.plan.erased)

@@ -21,6 +21,7 @@ from transforms.engines import AlignerSpec, EngineSpec
 from transforms.lake.sql import any_of
 from transforms.lake.tables import Tables
 from transforms.recognition.rows import WORK
+from transforms.run.erased import erased_among
 from transforms.run.lengths import estimated_ms
 from transforms.run.manifest import Manifest
 from transforms.run.units import Unit
@@ -54,10 +55,11 @@ class Plan:
     """What is pending: `table` has a row a recording, the longest first, with the columns of WORK that a recording has,
     estimated_ms, and of what recordings shows of it take_id (as `replaces`) and run_key (as `shown_key`). A row that is
     not `asked` for is there for what a run that died has left to finish, and needs no engine. `skipped` recordings are
-    done already."""
+    done already, and `erased` ones are left out for good."""
 
     table: pa.Table
     skipped: int
+    erased: int = 0
 
     @property
     def estimated_ms(self) -> int:
@@ -117,7 +119,8 @@ def make_plan(manifest: Manifest, tables: Tables, key: str, reprocess: Reprocess
         F.col("source_key").alias("done_source_key"),
     )
     failures = tables.read(FAILURES).groupBy("audio_id").agg(F.max("transient").alias("may_pass"))
-    rows = manifest.rows.join(done, "audio_id", "left").join(failures, "audio_id", "left")
+    wanted, erased = _without_erased(tables, manifest)
+    rows = wanted.join(done, "audio_id", "left").join(failures, "audio_id", "left")
     same = F.array_contains(F.array_append("earlier_source_keys", F.col("source_key")), F.col("done_source_key"))
     rows = rows.withColumn("same_source", F.coalesce(same, F.lit(False)))
     rows = rows.withColumn(
@@ -134,7 +137,15 @@ def make_plan(manifest: Manifest, tables: Tables, key: str, reprocess: Reprocess
     kept = rows.where(pending).select(*_PLANNED, "estimated_ms", "replaces", "shown_key", "asked")
     # In one partition, since to find out where to cut takes longer than to sort.
     table = kept.coalesce(1).sortWithinPartitions(F.desc("estimated_ms"), "audio_id").toArrow()
-    return Plan(table, manifest.count - table.num_rows)
+    return Plan(table, manifest.count - erased - table.num_rows, erased)
+
+
+def _without_erased(tables: Tables, manifest: Manifest) -> tuple[DataFrame, int]:
+    """The manifest's rows but for those that were erased, and the number of these."""
+    erased = erased_among(tables, manifest.rows)
+    if erased is None or not (count := erased.count()):
+        return manifest.rows, 0
+    return manifest.rows.join(erased, "audio_id", "left_anti"), count
 
 
 def _finishable(tables: Tables, rows: DataFrame, dead: DataFrame) -> DataFrame:

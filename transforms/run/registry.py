@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import os
 import re
-import socket
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -25,6 +22,7 @@ from schemas.tables import RUNS, to_batch
 from transforms.errors import LostClaims
 from transforms.lake.sql import literal
 from transforms.lake.tables import Tables
+from transforms.run.drivers import died_here, driver
 from transforms.run.signs import Signs
 
 _RUN_ID = "%Y%m%dT%H%M%S.%fZ"
@@ -60,7 +58,7 @@ class Registry:
             "status": "running",
             "started_at": now,
             "alive_at": now,
-            "driver": _driver(),
+            "driver": driver(),
             "config": config,
         }
         self._signs.begin(self.run_id)
@@ -79,6 +77,24 @@ class Registry:
         """The other runs that were at work at some time since this object was made."""
         later = self._rows(f"run_id > {literal(self._last or '')}")
         return {*self.at_first, *(row.run_id for row in later)}
+
+    def at_work(self) -> set[str]:
+        """The other runs that live, and those that are about to register."""
+        known = {row.run_id for row in self._rows("true")} | {self.run_id}
+        return {*self.living(), *(self._signs.last().keys() - known)}
+
+    def store_time_s(self) -> float:
+        """Now, by the clock of the store that the tables lie in: seconds since the epoch."""
+        return self._signs.now_s(self.run_id)
+
+    def sweep_signs(self, older_than_s: float, *, dry_run: bool = False) -> int:
+        """Removes the signs of runs that died so long ago, and returns how many there are."""
+        living = {*self.living(), self.run_id}
+        old = [run_id for run_id, at_s in self._signs.last().items() if time.time() - at_s > older_than_s]
+        dead = [run_id for run_id in old if run_id not in living]
+        for run_id in dead if not dry_run else ():
+            self._signs.withdraw(run_id)
+        return len(dead)
 
     def ended(self, run_id: str) -> bool:
         """True for a run that came to its end by itself: it writes nothing more."""
@@ -149,7 +165,7 @@ class Registry:
         return None if row is None else row.status
 
     def _lives(self, row: Any, signs: Mapping[str, float]) -> bool:
-        if _died_here(row.driver):
+        if died_here(row.driver):
             return False
         # Clocks of two machines may differ: one that is ahead is no sign of life for ever.
         return abs(time.time() - _alive_s(row, signs)) <= self._claim_s
@@ -197,28 +213,3 @@ def _column(value: Any) -> Column:
     if not isinstance(value, dict):
         return F.lit(value)
     return F.map_from_arrays(F.array(*map(F.lit, value)), F.array(*map(F.lit, value.values())))
-
-
-def _driver() -> str:
-    """host/process/start: the start tells a process from a later one with its number."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
-
-
-def _died_here(driver: str | None) -> bool:
-    """True if the driver was a process of this machine, and is there no more: its claims need not expire."""
-    host, _, process = (driver or "").partition("/")
-    number, _, started = process.partition("/")
-    if host != socket.gethostname() or not number.isdigit() or not started:
-        return False
-    return _started(int(number)) != started
-
-
-def _started(process: int) -> str:
-    """When the process began, in the kernel's ticks after its start; '' where there is none, or no /proc."""
-    try:
-        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
-    except OSError:
-        return ""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-    after_name = status.rpartition(")")[2].split()
-    return "" if after_name[0] == "Z" else f"{boot}-{after_name[19]}"

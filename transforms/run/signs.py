@@ -60,5 +60,10 @@ class Signs:
             return {}
         return {file.getPath().getName(): file.getModificationTime() / 1000 for file in files}
 
+    def now_s(self, run_id: str) -> float:
+        """The time by the store's clock, in seconds since the epoch: gives a sign, and asks when that was."""
+        self._filesystem.create(self._file(run_id), True).close()
+        return float(self._filesystem.getFileStatus(self._file(run_id)).getModificationTime()) / 1000
+
     def _file(self, run_id: str) -> Any:
         return self._path(self._folder, run_id)

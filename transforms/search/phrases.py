@@ -2,7 +2,7 @@
 
 The folded text of each recording says whether it holds the phrase; only of the recordings that are shown are the words
 read, for their times. So words that were written yesterday are found like all others, and nothing has to be kept up to
-date but the tables' files (transforms/lake/tables.py, `optimize`). recordings shows whole transcripts only, so search
+date but the tables' files (transforms/lake/upkeep.py, `lay_out`). recordings shows whole transcripts only, so search
 does.
 
 One SQL serves Spark, which reads any store and any catalog, and DuckDB, which reads a local folder in a fifth of its
