@@ -25,7 +25,7 @@ NAME = "transcribe_daily"
 """Of the DAG, and of the Variable with its settings."""
 CONNECTION = "spark_default"
 POOL = "gpu"
-MAINTAIN = "optimize"
+MAINTAIN = "maintain"
 WHEN_IT_FAILS: list[Any] = []
 """Callbacks, as of a notifier: they are called when a run has failed, after all retries."""
 
