@@ -39,5 +39,19 @@ def _airflow() -> Iterator[None]:
     from airflow.utils.db import upgradedb
 
     upgradedb()
+    _parse()
     yield
     shutil.rmtree(HOME)
+
+
+def _parse() -> None:
+    """What Airflow's DAG processor does."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
+
+    bundles = DagBundlesManager()
+    bundles.sync_bundles_to_db()
+    for bundle in bundles.get_all_dag_bundles():
+        bundle.initialize()
+        bag = BundleDagBag(bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+        sync_bag_to_db(bag, bundle.name, bundle.version)

@@ -15,15 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.api.common.trigger_dag import trigger_dag
 from airflow.models.asset import AssetEvent
 from airflow.models.dagrun import DagRun
-from airflow.models.pool import Pool
-from airflow.models.taskinstance import TaskInstance
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.utils.session import create_session
-from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy import select
 
 from tests.airflow.conftest import DAG_FILE
@@ -194,22 +190,10 @@ def test_what_a_run_is_started_with_goes_before_the_variable(empty: Site, monkey
     assert made["export"] == []
 
 
-def test_a_missing_pool_lets_transcribe_wait_until_it_is_made(night: Night) -> None:
-    assert fresh_dag().get_task("transcribe").pool == "gpu"
-    made = trigger_dag(NAME, triggered_by=DagRunTriggeredByType.CLI, conf={"ds": FIRST}, run_id="waiting")
-    assert made is not None
-    schedule()
-    with create_session() as session:
-        done = select(TaskInstance).where(
-            TaskInstance.run_id == "waiting", TaskInstance.task_id.in_(["prepare", "list"])
-        )
-        for one in session.scalars(done):
-            one.set_state("success", session=session)
-    assert ("waiting", "transcribe") not in schedule()
-    assert _state("waiting", "transcribe") == "scheduled"
-    with create_session() as session:
-        Pool.create_or_update_pool("gpu", 1, "runs on GPUs at once", include_deferred=False, session=session)
-    assert ("waiting", "transcribe") in schedule()
+def test_transcribe_alone_takes_a_slot_of_the_pool_and_one_run_is_at_work_at_a_time() -> None:
+    dag = fresh_dag()
+    assert {task.task_id for task in dag.tasks if task.pool == "gpu"} == {"transcribe"}
+    assert dag.max_active_runs == 1
 
 
 def test_other_dags_follow_each_day_of_words_as_the_page_shows(night: Night) -> None:
@@ -220,9 +204,3 @@ def test_other_dags_follow_each_day_of_words_as_the_page_shows(night: Night) -> 
     with create_session() as session:
         following = session.scalars(select(DagRun).where(DagRun.dag_id == "count_words")).all()
         assert FIRST in {one.partition_key for one in following}
-
-
-def _state(run_id: str, task_id: str) -> str | None:
-    with create_session() as session:
-        of_run = TaskInstance.dag_id == NAME, TaskInstance.run_id == run_id
-        return session.scalar(select(TaskInstance.state).where(*of_run, TaskInstance.task_id == task_id))
