@@ -77,7 +77,7 @@ def measured(side: str, folder: Path) -> dict[str, Any]:
 
     def look() -> None:
         nonlocal peak_bytes
-        while not ended.wait(0.2):
+        while not ended.wait(1.0):
             peak_bytes = max(peak_bytes, tree_bytes(process.pid))
 
     looking = threading.Thread(target=look)
