@@ -57,8 +57,9 @@ def files(tables: Tables, table: Table) -> list[File]:
 
 def live_files(tables: Tables, table: Table) -> list[File]:
     """Those of the table as it is."""
-    live = {unquote(uri).rpartition("/")[2] for uri in tables.read(table).inputFiles()}
-    return [file for file in files(tables, table) if file.name in live]
+    there = files(tables, table)
+    live = {unquote(uri).rpartition("/")[2] for uri in tables.read(table).inputFiles()} if there else set()
+    return [file for file in there if file.name in live]
 
 
 def work_to_do(tables: Tables, table: Table, live: list[File]) -> Work | None:
@@ -130,6 +131,8 @@ def remove_history(tables: Tables, table: Table, before_ms: int, ticket: Ticket)
     Whoever wrote to the table before `before_ms`, by the store's clock, must have committed it: what VACUUM with no
     retention would also remove, the files of commits still to come, stays.
     """
+    if not files(tables, table) and all(_number(file.name) < 1 for file in _log(tables, table)):
+        return 0  # nothing was ever written to it
     filesystem, _ = tables.folder(table)
     # A commit that tells of no file, to begin the log with.
     tables.append(table, tables.read(table).limit(0), ticket)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from pyspark.sql import SparkSession
@@ -60,20 +61,16 @@ def maintain(
     spark: SparkSession, config: Config, root: str, steps: Sequence[str] = (), *, dry_run: bool = False
 ) -> list[Done]:
     """Does these of STEPS (none: all) in their own order; returns what there was to do, nothing where all is well. May
-    work beside other runs, and counts as one itself. With `dry_run` nothing is written.
+    work beside other runs, and is one itself if it writes. With `dry_run` nothing is written.
 
     Raises ConfigError if there are no tables at `root`, or none of this version.
     """
     tables = Tables(spark, root)
     tables.require()
     todo = [step for name, step in STEPS.items() if not steps or name in steps]
-    with Registry(tables, config.run.claim_minutes) as registry:
-        upkeep = Upkeep(tables, registry, config, dry_run)
-        if dry_run:
-            return [done for step in todo for done in step(upkeep)]
-        # Registered, so that jobs.erase does not take the files that a merge has written for left ones.
-        with registry.running(show_config(config, redacted=True)):
-            return [done for step in todo for done in step(upkeep)]
+    with Registry(tables, config.run.claim_minutes) as registry, ExitStack() as run:
+        upkeep = Upkeep(tables, registry, config, dry_run, run)
+        return [done for step in todo for done in step(upkeep)]
 
 
 @dataclass(frozen=True)
@@ -82,12 +79,20 @@ class Upkeep:
     registry: Registry
     config: Config
     dry_run: bool
+    run: ExitStack
+
+    def may_write(self) -> bool:
+        """False in a dry run. Else this is a run from now on, so that jobs.erase leaves alone what a merge has written
+        and not committed yet."""
+        if not self.dry_run and not self.registry.run_id:
+            self.run.enter_context(self.registry.running(show_config(self.config, redacted=True)))
+        return not self.dry_run
 
     def chunks(self) -> Iterator[Done]:
         """Deletes what UNSHOWN tells of."""
         found = look(self.tables, self.registry, [UNSHOWN])
         for finding in found.findings:
-            if not self.dry_run:
+            if self.may_write():
                 repair(self.tables, self.registry, self.config, found)
             yield Done("chunks", CHUNKS.name, f"{finding.rows} rows of takes that nothing shows")
 
@@ -99,7 +104,7 @@ class Upkeep:
                 continue
             said = "laid out by recording: " if work == "lay out" else "small files merged: "
             said += _sum(before)
-            if not self.dry_run:
+            if self.may_write():
                 lay_out(self.tables, table, work)
                 said += f" → {_sum(live_files(self.tables, table))}"
             yield Done("optimize", table.name, said)
@@ -107,15 +112,16 @@ class Upkeep:
     def vacuum(self) -> Iterator[Done]:
         for table in self.tables.present():
             if old := unused(self.tables, table):
-                if not self.dry_run:
+                if self.may_write():
                     vacuum(self.tables, table)
                 yield Done("vacuum", table.name, f"removed: {_sum(old)}")
 
     def logs(self) -> Iterator[Done]:
         for table in self.tables.present():
-            if commits := commits_to_replay(self.tables, table):
+            # One is what the end of the last call has left in runs.
+            if (commits := commits_to_replay(self.tables, table)) > 1:
                 said = f"a checkpoint after {commits} commits"
-                if not self.dry_run and (removed := write_checkpoint(self.tables, table)):
+                if self.may_write() and (removed := write_checkpoint(self.tables, table)):
                     said += f"; removed: {removed} files of the log"
                 yield Done("logs", table.name, said)
         if signs := self.registry.sweep_signs(_SIGNS_KEPT_S, dry_run=self.dry_run):
