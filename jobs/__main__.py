@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import jobs
+from jobs.status import Status
 
 
 def main() -> None:
@@ -24,7 +25,7 @@ def main() -> None:
     for name, line in known.items():
         print(f"  {typed}{name:{width}}  {line}", file=sys.stderr if asked else sys.stdout)
     if asked:
-        raise SystemExit(2)
+        raise SystemExit(Status.NOT_USABLE)
     print("\nEach has --help, with an example.")
 
 

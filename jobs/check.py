@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from jobs.cli import add_config_arguments, add_tables_arguments, exit_with_reason, load_arguments_config, table
+from jobs.status import Status
 from transforms.check.command import Checked, check
 from transforms.lake.session import session
+from transforms.logs import tell
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="jobs.check", description=__doc__, epilog="exit status: 0 if all is well, 1 if not, 2 for an error"
+        prog="jobs.check", description=__doc__, epilog=f"exit status: 0 if all is well, {Status.NOT_WELL} if not"
     )
     add_config_arguments(parser)
     add_tables_arguments(parser)
@@ -23,17 +24,17 @@ def main(arguments: list[str] | None = None) -> None:
         done = check(session(options.verbose), config, options.tables, mend=options.repair)
     _show(done, options.tables)
     if done.findings:
-        raise SystemExit(1)
+        raise SystemExit(Status.NOT_WELL)
 
 
 def _show(done: Checked, root: str) -> None:
     if done.repaired is not None:
         left = f"; {done.repaired.left} are left to runs that are at work on them" if done.repaired.left else ""
-        print(f"{root}: {done.repaired.published} recordings published again from chunks{left}", file=sys.stderr)
+        tell(f"{root}: {done.repaired.published} recordings published again from chunks{left}")
     if done.held:
-        print(f"{root}: {done.held} recordings were not looked at: runs are at work on them", file=sys.stderr)
+        tell(f"{root}: {done.held} recordings were not looked at: runs are at work on them")
     if not done.findings:
-        print(f"{root}: all is well", file=sys.stderr)
+        tell(f"{root}: all is well")
         return
     rows = [[one.check.name, one.check.table.name, str(one.rows), one.example] for one in done.findings]
     print(table(["check", "table", "rows", "an example"], rows), end="\n\n")

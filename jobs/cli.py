@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -11,12 +12,25 @@ from contextlib import contextmanager
 from py4j.protocol import Py4JNetworkError
 from pyspark.errors import PySparkException
 
+from jobs.status import Status
 from schemas.config import Config, ConfigError, load_config
 from schemas.shipped import configurations
-from transforms.errors import ExportError, LostClaims, MachineError, ManifestError, RecordingError
+from transforms.errors import ExportError, LostClaims, MachineError, ManifestError, NoRecordings, RecordingError
 from transforms.lake.session import NoJava
+from transforms.logs import speak, tell
 from transforms.search.embedder import EMBEDDED
 
+_STATUS: dict[type[BaseException], Status] = {
+    NoRecordings: Status.NONE_THERE,
+    ConfigError: Status.NOT_USABLE,
+    ManifestError: Status.NOT_USABLE,
+    RecordingError: Status.NOT_USABLE,
+    ExportError: Status.NOT_USABLE,
+    MachineError: Status.MACHINE,
+    NoJava: Status.MACHINE,
+    LostClaims: Status.HELD,
+}
+"""Of the errors that a person can mend; the first that fits."""
 _OF_A_TASK = re.compile(r"transforms\.errors\.MachineError: (.+)")
 """In what Spark says of a task that failed."""
 _JAVA_ENDED = (
@@ -56,29 +70,32 @@ def add_model_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def load_arguments_config(options: argparse.Namespace) -> Config:
-    return load_config(options.config, options.set)
+    config = load_config(options.config, options.set)
+    speak(config.run.log)
+    return config
 
 
 @contextmanager
 def exit_with_reason() -> Iterator[None]:
-    """Turns an error that a person can mend into its message and exit status 2; all others keep their trace."""
+    """Turns an error that a person can mend into its message and an exit status; all others keep their trace."""
+    speak("text")
     try:
         yield
-    except (ConfigError, ExportError, LostClaims, MachineError, ManifestError, NoJava, RecordingError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    except tuple(_STATUS) as error:
+        tell(str(error), logging.ERROR)
+        raise SystemExit(next(status for kind, status in _STATUS.items() if isinstance(error, kind))) from None
     except PySparkException as error:
         reason = _OF_A_TASK.search(str(error))
         if reason is None:
             raise
-        print(f"error: {reason.group(1)}", file=sys.stderr)
-        raise SystemExit(2) from None
+        tell(reason.group(1), logging.ERROR)
+        raise SystemExit(Status.MACHINE) from None
     except (Py4JNetworkError, ConnectionError) as error:
         if not _is_of_java(error):
             raise
         sys.last_value = error  # so that Spark's log is kept, and named
-        print(f"error: {_JAVA_ENDED}", file=sys.stderr)
-        raise SystemExit(2) from None
+        tell(_JAVA_ENDED, logging.ERROR)
+        raise SystemExit(Status.MACHINE) from None
 
 
 def _is_of_java(error: BaseException | None) -> bool:

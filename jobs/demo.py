@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_conf
 from schemas.tables import FAILURES, RECORDINGS
 from transforms.lake.session import session
 from transforms.lake.tables import Tables
+from transforms.logs import tell
 from transforms.run.job import RunSummary, transcribe
 from transforms.run.listing import list_recordings
 from transforms.text.clock import clock
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
         listed = list_recordings([options.audio], config.fetch)
         manifest.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(listed, manifest)
-        print(f"{listed.num_rows} recordings in {options.audio}; starting Spark …", file=sys.stderr)
+        tell(f"{listed.num_rows} recordings in {options.audio}; starting Spark …")
         spark = session()
         summary = transcribe(spark, config, str(manifest), options.tables)
         show(Tables(spark, options.tables), options.tables, set(listed["uri"].to_pylist()), summary)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from jobs.cli import add_model_argument, add_tables_arguments, exit_with_reason
 from transforms.lake.session import session
 from transforms.lake.tables import Tables
+from transforms.logs import tell
 from transforms.search.meaning import embed
 
 
@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     with exit_with_reason():
         count = embed(Tables(session(options.verbose), options.tables), options.model)
-    print(f"{options.tables}: passages of {count} more transcripts by {options.model}", file=sys.stderr)
+    tell(f"{options.tables}: passages of {count} more transcripts by {options.model}")
 
 
 if __name__ == "__main__":

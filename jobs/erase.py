@@ -10,9 +10,11 @@ import argparse
 import sys
 
 from jobs.cli import add_config_arguments, add_tables_arguments, exit_with_reason, load_arguments_config, table
+from jobs.status import Status
 from schemas.config import ConfigError
 from transforms.lake.session import session
 from transforms.lake.tables import Tables
+from transforms.logs import tell
 from transforms.maintenance.erase import Erased, allow_again, erase, selected, to_go
 
 _NOT_OURS = (
@@ -29,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="jobs.erase",
         description=__doc__,
-        epilog="exit status: 0 if all is gone, 1 if something has to wait for other runs, 2 for an error. "
+        epilog=f"exit status: 0 if all is gone, {Status.NOT_WELL} if something has to wait for other runs. "
         "jobs.embed and jobs.evaluate must not be at work at the same time.",
     )
     add_config_arguments(parser)
@@ -50,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
         tables.require()
         if options.allow_again:
             count = allow_again(tables, options.audio_ids)
-            print(f"{options.tables}: {count} recordings may be transcribed again", file=sys.stderr)
+            tell(f"{options.tables}: {count} recordings may be transcribed again")
             return
         audio_ids = {*options.audio_ids, *(selected(tables, options.where) if options.where else ())}
         if options.where and not audio_ids:
@@ -58,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
         done = to_go(tables, audio_ids) if options.dry_run else erase(tables.spark, config, options.tables, audio_ids)
     _show(done, options.tables, options.dry_run)
     if done.at_work:
-        raise SystemExit(1)
+        raise SystemExit(Status.NOT_WELL)
 
 
 def _show(done: Erased, root: str, dry_run: bool) -> None:
@@ -67,11 +69,11 @@ def _show(done: Erased, root: str, dry_run: bool) -> None:
         print(table(["table", "rows to go" if dry_run else "rows gone"], rows))
     absent = f", {done.absent} of them in no table" if done.absent else ""
     if dry_run:
-        print(f"{root}: {done.noted} recordings would be erased{absent}. {_NOT_OURS}", file=sys.stderr)
+        tell(f"{root}: {done.noted} recordings would be erased{absent}. {_NOT_OURS}")
         return
     if done.left:
         runs = ", ".join(sorted({*done.left.values()}))
-        print(f"{root}: {len(done.left)} recordings are in the hands of other runs ({runs})", file=sys.stderr)
+        tell(f"{root}: {len(done.left)} recordings are in the hands of other runs ({runs})")
     if done.at_work:
         print(
             f"{root}: {done.noted - len(done.left)} recordings are gone from the tables{absent}, but not from the old "
@@ -80,10 +82,10 @@ def _show(done: Erased, root: str, dry_run: bool) -> None:
             file=sys.stderr,
         )
     elif done.files:
-        print(f"{root}: {done.noted} recordings erased{absent}; {done.files} old files removed", file=sys.stderr)
-        print(f"{_ANEW}\n{_NOT_OURS}", file=sys.stderr)
+        tell(f"{root}: {done.noted} recordings erased{absent}; {done.files} old files removed")
+        tell(f"{_ANEW}\n{_NOT_OURS}")
     else:
-        print(f"{root}: nothing to do, these {done.noted} recordings were erased before", file=sys.stderr)
+        tell(f"{root}: nothing to do, these {done.noted} recordings were erased before")
 
 
 if __name__ == "__main__":

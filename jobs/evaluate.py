@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from transforms.evaluation.evaluations import (
 from transforms.evaluation.references import find_references
 from transforms.lake.session import session
 from transforms.lake.tables import Tables
+from transforms.logs import tell
 from transforms.text.normalize import check_packages
 
 _SHOWN_GROUPS = 40
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
         done = evaluate(tables, references, source, simplified=options.simplified)
         rows = current(tables, source).persist()
         show(rows, by or default_groups(rows), options.worst)
-    print(f"\n{options.tables}: {told(done)}, against {source}, in the table evaluations", file=sys.stderr)
+    tell(f"\n{options.tables}: {told(done)}, against {source}, in the table evaluations")
 
 
 def told(done: Evaluated) -> str:

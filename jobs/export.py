@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 
 from jobs.cli import add_config_arguments, add_tables_arguments, exit_with_reason, load_arguments_config
 from transforms.exports import FORMATS
@@ -11,6 +11,7 @@ from transforms.exports.export import Summary, export
 from transforms.exports.request import Request, check
 from transforms.lake.session import session
 from transforms.lake.tables import Tables
+from transforms.logs import tell
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -43,9 +44,9 @@ def main(arguments: list[str] | None = None) -> None:
 def _show(done: Summary, what: str) -> None:
     counts = f"{done.files} files of {done.recordings} recordings, {done.written_bytes / 1e6:.1f} MB"
     without = f"; {done.failed} failed recordings have none" if done.failed else ""
-    print(f"{what}: {counts}{without}", file=sys.stderr)
+    tell(f"{what}: {counts}{without}")
     if done.warnings:
-        print(f"warning: in {done.warnings} files, as in this one, {done.warning}", file=sys.stderr)
+        tell(f"warning: in {done.warnings} files, as in this one, {done.warning}", logging.WARNING)
 
 
 if __name__ == "__main__":

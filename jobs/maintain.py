@@ -8,10 +8,10 @@ old). Runs may be at work at the same time.
 from __future__ import annotations
 
 import argparse
-import sys
 
 from jobs.cli import add_config_arguments, add_tables_arguments, exit_with_reason, load_arguments_config, table
 from transforms.lake.session import session
+from transforms.logs import tell
 from transforms.maintenance.maintain import STEPS, Done, maintain
 
 
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _show(done: list[Done], root: str, dry_run: bool) -> None:
     if not done:
-        print(f"{root}: nothing to do", file=sys.stderr)
+        tell(f"{root}: nothing to do")
         return
     print(table(["step", "table", "to do" if dry_run else "done"], [[one.step, one.table, one.what] for one in done]))
 

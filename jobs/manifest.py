@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import argparse
 import io
-import sys
 from collections import Counter
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_config
+from jobs.status import Status
 from schemas.config import FetchConfig
-from transforms.errors import ManifestError, NoRecordings
+from transforms.errors import ManifestError
+from transforms.logs import tell
 from transforms.run.listing import list_recordings, shown
 from transforms.stores.files import folder_and_name, write_whole
-
-_NONE_THERE = 3
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="jobs.manifest",
         description=__doc__,
-        epilog=f"exit status: 0, or {_NONE_THERE} where a source has no recording, 2 for any other error",
+        epilog=f"exit status: 0, or {Status.NONE_THERE} where a source has no recording",
     )
     parser.add_argument(
         "sources",
@@ -36,15 +35,11 @@ def main(arguments: list[str] | None = None) -> None:
     left_out: Counter[str] = Counter()
     with exit_with_reason():
         fetch = load_arguments_config(options).fetch
-        try:
-            table = list_recordings(options.sources, fetch, left_out)
-        except NoRecordings as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(_NONE_THERE) from None
+        table = list_recordings(options.sources, fetch, left_out)
         _write(table, options.out, fetch)
-    print(f"{options.out}: {table.num_rows} recordings", file=sys.stderr)
+    tell(f"{options.out}: {table.num_rows} recordings")
     if left_out:
-        print(f"Left out, as no recordings by their names: {shown(left_out)}", file=sys.stderr)
+        tell(f"Left out, as no recordings by their names: {shown(left_out)}")
 
 
 def _write(table: pa.Table, out: str, config: FetchConfig) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from jobs.cli import add_config_arguments, add_tables_arguments, exit_with_reason, load_arguments_config
 from transforms.lake.session import session
+from transforms.logs import tell
 from transforms.run.republish import republish
 
 
@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> None:
         config = load_arguments_config(options)
         done = republish(session(options.verbose), config, options.tables)
     left = f"; {done.left} are left to the runs that are at work on them" if done.left else ""
-    print(f"{options.tables}: {done.recordings} recordings published from chunks{left}", file=sys.stderr)
+    tell(f"{options.tables}: {done.recordings} recordings published from chunks{left}")
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import sys
 
 from jobs.cli import add_tables_arguments, exit_with_reason
 from transforms.lake.session import session
 from transforms.lake.tables import Tables
+from transforms.logs import tell
 from transforms.report.facts import gather
 from transforms.report.page import Price, check_place, render, write_page
 
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
         tables.require()
         facts = gather(tables, options.run)
         write_page(options.out, render(facts, options.tables, options.run, price, datetime.datetime.now(datetime.UTC)))
-    print(f"{options.out}: {facts.totals['recordings']} recordings", file=sys.stderr)
+    tell(f"{options.out}: {facts.totals['recordings']} recordings")
 
 
 if __name__ == "__main__":

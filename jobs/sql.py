@@ -17,6 +17,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from jobs.cli import add_tables_arguments, exit_with_reason
+from jobs.status import Status
 from schemas.tables import ALL
 from transforms.lake.session import first_line, session
 from transforms.lake.tables import Tables
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"note: {sentence}", file=sys.stderr)
         asked = typed() if options.query is None else [options.query]
         if answer(spark, asked) and (options.query is not None or not sys.stdin.isatty()):
-            raise SystemExit(2)
+            raise SystemExit(Status.NOT_USABLE)
 
 
 def typed() -> Iterator[str]:

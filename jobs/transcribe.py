@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import math
 
 from jobs.cli import add_config_arguments, add_tables_arguments, exit_with_reason, load_arguments_config
+from jobs.status import Status
 from schemas.config import show_config
 from transforms.lake.session import session
-from transforms.run.job import transcribe
+from transforms.logs import tell
+from transforms.run.job import RunSummary, transcribe
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -30,6 +32,13 @@ def main(arguments: list[str] | None = None) -> None:
         help="wait for the recordings that other runs are at work on, in place of leaving those to them",
     )
     parser.add_argument(
+        "--fail-above",
+        type=_share,
+        default=math.inf,
+        metavar="5%",
+        help=f"exit status {Status.FAILURES} if more of this run's recordings failed; without it none is too much",
+    )
+    parser.add_argument(
         "--show-config", action="store_true", help="print the whole effective configuration, without secrets, and stop"
     )
     options = parser.parse_args(arguments)
@@ -43,7 +52,25 @@ def main(arguments: list[str] | None = None) -> None:
         spark, wait = session(options.verbose), options.wait
         summary = transcribe(spark, config, options.manifest, options.tables, options.reprocess, wait_for_others=wait)
     for sentence in summary.sentences():
-        print(sentence, file=sys.stderr)
+        tell(sentence)
+    if status := _status(summary, options.fail_above):
+        raise SystemExit(status)
+
+
+def _status(summary: RunSummary, fail_above: float) -> Status:
+    if summary.recordings:
+        return Status.FAILURES if summary.failed / summary.recordings > fail_above else Status.DONE
+    return Status.HELD if summary.left else Status.DONE
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share; write it as in 5% or 0.05")
+    return share
 
 
 if __name__ == "__main__":

@@ -7,15 +7,15 @@ import hashlib
 import os
 import re
 import signal
-import sys
 import threading
-from functools import partial
 from typing import Any
 
 from jobs.cli import add_config_arguments, add_tables_arguments, exit_with_reason, load_arguments_config
+from jobs.status import Status
 from schemas.config import ConfigError
 from transforms.lake.session import session
 from transforms.lake.tables import Tables
+from transforms.logs import tell
 from transforms.watching.arrivals import Kind, Watched
 from transforms.watching.watch import Watch
 
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="jobs.watch",
         description=__doc__,
-        epilog="exit status: 0 at the end, 1 if a manifest could not be used, 2 for an error",
+        epilog=f"exit status: 0 at the end, {Status.NOT_WELL} if a manifest could not be used",
     )
     arriving = parser.add_mutually_exclusive_group(required=True)
     arriving.add_argument("--folder", help="where recordings arrive: a folder, or a uri that Spark lists")
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     with exit_with_reason():
         refused = _watch(options)
     if options.once and refused:
-        raise SystemExit(1)
+        raise SystemExit(Status.NOT_WELL)
 
 
 def _watch(options: argparse.Namespace) -> int:
@@ -76,7 +76,6 @@ def _watch(options: argparse.Namespace) -> int:
     spark = session(options.verbose)
     stop = _stopped_by_signals()
     checkpoint = options.checkpoint or _default_checkpoint(Tables(spark, options.tables), watched)
-    tell = partial(print, file=sys.stderr, flush=True)
     limits: dict[str, Any] = {"batch_hours": options.batch_hours, "settle_s": options.settle_s}
     watch = Watch(spark, config, watched, options.tables, checkpoint, **limits, tell=tell, stop=stop)
     tell(f"{place}: {kind} that arrive are transcribed into {options.tables}; checkpoint {checkpoint}")
@@ -95,7 +94,7 @@ def _stopped_by_signals() -> threading.Event:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         stop.set()
-        print("stopping when the wave in hand is published; once more: at once", file=sys.stderr, flush=True)
+        tell("stopping when the wave in hand is published; once more: at once")
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)

@@ -161,6 +161,9 @@ class RunConfig(Section):
         ge=0,
     )
     progress_s: float = field(5.0, "seconds between progress lines in a log", gt=0)
+    log: Literal["text", "json"] = field(
+        "text", "what is told on the standard error: sentences, or a JSON object a line, of tasks and recordings too"
+    )
 
 
 class Config(Section):

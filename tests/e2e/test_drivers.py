@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from jobs.status import Status
 from tests.kit import delta_log
 from tests.kit.comparison import differences, doubled
 from tests.kit.disturbance import CLAIM_S
 from tests.kit.driver import Driver, send
 from tests.kit.lake import PUBLIC, write_clips, write_manifest
-from tests.kit.trials import LEFT, LOST_CLAIMS, SETTINGS
+from tests.kit.trials import LEFT, SETTINGS
 
 pytestmark = pytest.mark.drivers
 
@@ -86,7 +87,7 @@ def test_a_driver_that_stood_still_for_too_long_gives_way(fleet: Fleet, pair: tu
     assert LEFT not in heir.said()
     assert_shows_what(pair, root)
     sleeper.go_on()
-    assert sleeper.wait() == LOST_CLAIMS, sleeper.said()
+    assert sleeper.wait() == Status.HELD, sleeper.said()
     assert "error: " in sleeper.said()
     assert_shows_what(pair, root)
 
@@ -109,7 +110,7 @@ def test_a_driver_whose_java_is_killed_ends_with_a_sentence(fleet: Fleet, tmp_pa
     driver = fleet.start(tmp_path / "tables", ONE_WAVE)
     until(lambda: bool(delta_log.version(driver.root, "claims") > 0), driver)
     send(signal.SIGKILL, driver.processes()["java"])
-    assert driver.wait() == 2, driver.said()
+    assert driver.wait() == Status.MACHINE, driver.said()
     assert "error: Spark's Java process has ended under the job" in driver.said()
     assert "what Spark said is in" in driver.said()
     assert "Traceback" not in driver.said()

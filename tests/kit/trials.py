@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from jobs.status import Status
 from schemas.config import SAMPLE_RATE_HZ
 from schemas.tables import CLAIMS
 from tests.kit import delta_log
@@ -30,8 +31,6 @@ SETTINGS = (
 )
 LEFT = "left to other runs"
 """Part of what a driver says of recordings that others hold."""
-LOST_CLAIMS = 2
-"""Exit status of a driver whose claims have expired while it stood still."""
 _LAST_RUNS = 5
 
 
@@ -149,8 +148,8 @@ class _Life:
 
     def _end(self, driver: Driver, fate: Fate) -> None:
         status, said = driver.wait(), driver.said()
-        lost_claims = fate.stopped and status == LOST_CLAIMS and "error: " in said
-        if status and not fate.killed and not lost_claims:
+        gave_way = status == Status.HELD and (LEFT in said or (fate.stopped and "error: " in said))
+        if status and not fate.killed and not gave_way:
             self.faults.append(f"driver {self.index} ended with {status}: {said[-600:]}")
         self.events += [f"driver {self.index} {event}" for event in fate.events]
         self.faults += fate.faults

@@ -96,6 +96,8 @@ class Closing:
     quality: dict[str, Any] | None = None
     """As schemas.tables.QUALITY; None if nothing was heard."""
     error: RecordingError | None = None
+    seconds: Counter[str] = field(default_factory=Counter)
+    """What its stages took."""
 
 
 class StageClock:
@@ -124,7 +126,7 @@ class StageClock:
 def front(work: Work, config: Config, clock: StageClock) -> Iterator[Chunk | Closing]:
     """The chunks of `work` in order of time within each channel, then its one Closing. Never raises for what is wrong
     with the recording."""
-    closing, report = Closing(work), DecodeReport()
+    closing, report, before = Closing(work), DecodeReport(), clock.seconds.copy()
     try:
         with ExitStack() as open_files:
             with clock("fetch"):
@@ -143,6 +145,7 @@ def front(work: Work, config: Config, clock: StageClock) -> Iterator[Chunk | Clo
         cut_ms = part.start * 1000 // SAMPLE_RATE_HZ + closing.audio_ms
         closing.duration_ms = cut_ms if closing.continues else report.read_samples * 1000 // SAMPLE_RATE_HZ
         _flag(closing, report, work)
+    closing.seconds = clock.seconds - before
     yield closing
 
 

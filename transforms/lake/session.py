@@ -19,6 +19,7 @@ import pyspark
 from pyspark.sql import SparkSession
 
 from schemas.shipped import conf
+from transforms.logs import Relay, in_json, tell
 from transforms.stores.scratch import hold, sweep
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -58,13 +59,15 @@ def session(verbose: bool = False) -> SparkSession:
         hold(log.fileno())  # as Java does, too, which inherits it
         spark = _started_quietly(builder.config("spark.log.level", "ERROR"), log.fileno(), log.name)
     atexit.register(_end_log, Path(log.name))
+    if in_json():
+        atexit.register(Relay(Path(log.name)).end)
     return spark
 
 
 def _end_log(log: Path) -> None:
     """At the end of the process: what Spark said is of interest where something was raised that nobody caught."""
     if hasattr(sys, "last_value"):
-        print(f"what Spark said is in {log}", file=sys.stderr)
+        tell(f"what Spark said is in {log}")
     else:
         log.unlink(missing_ok=True)
 
@@ -79,7 +82,7 @@ def _started_quietly(builder: SparkSession.Builder, log: int, name: str) -> Spar
         return builder.getOrCreate()
     except Exception:
         os.dup2(terminal, 2)
-        print(f"Spark did not start; what it said is in {name}", file=sys.stderr)
+        tell(f"Spark did not start; what it said is in {name}", logging.WARNING)
         raise
     finally:
         os.dup2(terminal, 2)
@@ -100,7 +103,7 @@ def missing_jars(spark_home: Path) -> dict[str, str]:
     installation by pip does not. Ivy keeps what it has fetched from Maven Central."""
     if any((spark_home / "jars").glob("*delta-spark_*.jar")):
         return {}
-    print("Delta's jars are not beside Spark's own: Spark takes them from Maven Central", file=sys.stderr)
+    tell("Delta's jars are not beside Spark's own: Spark takes them from Maven Central", logging.WARNING)
     cluster = read_conf(conf() / "spark-gpu.conf")
     return {key: cluster[key] for key in ("spark.jars.packages", "spark.jars.excludes")}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from transforms.recognition.alike import Streak
 
@@ -28,6 +29,12 @@ class TaskReport:
     def audio_s_a_slot_s(self) -> float | None:
         """Seconds of audio that a slot does in a second, models loaded; None before the first task has ended."""
         return self.audio_ms / 1000 / self.busy_s if self.busy_s > 0 and self.audio_ms else None
+
+    def figures(self) -> dict[str, Any]:
+        """For the log."""
+        counts = {name: getattr(self, name) for name in ("recordings", "failed", "batches", "second_tries")}
+        seconds = {stage: round(stage_s, 3) for stage, stage_s in sorted(self.seconds.items())}
+        return {**counts, "audio_s": self.audio_ms / 1000, "busy_s": round(self.busy_s, 3), "stage_seconds": seconds}
 
     def __add__(self, other: TaskReport) -> TaskReport:
         return TaskReport(**{name: value + getattr(other, name) for name, value in vars(self).items()})

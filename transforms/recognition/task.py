@@ -6,6 +6,7 @@ Threads run the front end ahead (`prefetch`), chunks of many recordings are read
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from transforms.audio.front import Chunk, Closing, Work
 from transforms.audio.prefetch import Prefetch
 from transforms.engines import Hypothesis, Utterance, languages_of, load_once
 from transforms.errors import RecordingError
+from transforms.logs import tell_of_task
 from transforms.recognition.align import AlignerAtWork, Timed, aligner_stream, timing
 from transforms.recognition.alike import in_process, outcome
 from transforms.recognition.batching import Window
@@ -191,6 +193,7 @@ class _Task:
         self.report.failed += closing.error is not None
         self.report.audio_ms += closing.audio_ms
         undone = self._undone.pop(key, None)
+        _tell(closing, undone)
         ended = outcome(closing.error or undone)
         self.report.alike += ended
         in_process(self._spec.run_id, ended).check(self._spec.config.run.alike_failures)
@@ -198,6 +201,16 @@ class _Task:
     def _flush(self) -> pa.RecordBatch:
         rows, self._rows = self._rows, []
         return to_batch(rows, CHUNKS.arrow)
+
+
+def _tell(closing: Closing, undone: RecordingError | None) -> None:
+    work, error = closing.work, closing.error or undone
+    seconds = {stage: round(stage_s, 3) for stage, stage_s in sorted(closing.seconds.items())}
+    context = {"audio_id": work.audio_id, "uri": work.uri, "part_index": work.part_index, "stage_seconds": seconds}
+    if error is not None:
+        tell_of_task(error.message, logging.WARNING, **context, stage=error.stage, kind=error.kind)
+    else:
+        tell_of_task("recording done", **context, audio_s=closing.audio_ms / 1000, chunks=closing.chunk_count)
 
 
 def _key(work: Work) -> tuple[str, int]:

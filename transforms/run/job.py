@@ -21,6 +21,7 @@ from transforms.errors import LostClaims
 from transforms.lake.session import limit_arrow_batches, own_session
 from transforms.lake.sql import any_of, literal
 from transforms.lake.tables import Tables
+from transforms.logs import about
 from transforms.publishing.publish import TAKES, Publisher
 from transforms.recognition.report import TaskReport
 from transforms.recognition.rows import TaskSpec
@@ -97,6 +98,7 @@ def transcribe(
             return RunSummary(None, 0, 0, plan.skipped, 0.0, 0.0, erased=plan.erased)
         model = str(recognizer.key.get("model", config.engine.name))
         run_id = registry.register(show_config(config, redacted=True))
+        about(run_id=run_id)
         spec = TaskSpec(config, recognizer, aligners, config.engine.name, model, run_id)
         with in_pool(spark, "publish"):  # waves have threads of their own, and so the default pool
             return _Run(tables, registry, manifest, plan, spec, wait_for_others, stop or threading.Event()).execute()

@@ -11,6 +11,7 @@ from typing import TextIO
 
 from pyspark import AccumulatorParam
 
+from transforms.logs import in_json, tell
 from transforms.recognition.report import TaskReport
 
 
@@ -45,7 +46,7 @@ class ProgressDisplay:
         self._started = time.monotonic()
         self._stop = threading.Event()
         self._bar = None
-        if stream.isatty():
+        if stream.isatty() and not in_json():
             from tqdm import tqdm
 
             self._bar = tqdm(
@@ -79,6 +80,9 @@ class ProgressDisplay:
         if self._bar is not None:
             self._bar.n = report.recordings
             self._bar.set_postfix_str(line.partition(", ")[2])
+        elif in_json():
+            counts = {"recordings": report.recordings, "failed": report.failed, "audio_s": report.audio_ms / 1000}
+            tell(line, of_recordings=self._recordings, **counts, wall_s=round(seconds, 3))
         else:
             print(line, file=self._stream, flush=True)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import re
-import sys
 import threading
 import time
 import uuid
@@ -22,6 +22,7 @@ from schemas.tables import RUNS, to_batch
 from transforms.errors import LostClaims
 from transforms.lake.sql import literal
 from transforms.lake.tables import Tables
+from transforms.logs import tell
 from transforms.run.drivers import died_here, driver
 from transforms.run.signs import Signs
 
@@ -178,7 +179,7 @@ class Registry:
                 self._signs.give(self.run_id)
                 self._seen_at = time.monotonic()
             except Exception as error:  # the next sign may succeed; without any, other runs take over
-                print(f"run {self.run_id} could not give a sign of life: {error}", file=sys.stderr)
+                tell(f"run {self.run_id} could not give a sign of life: {error}", logging.WARNING)
 
     def _look(self) -> None:
         if self._status(self.run_id) != "running":

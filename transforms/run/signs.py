@@ -4,7 +4,7 @@ would need slots, and all of them may be taken by long tasks."""
 from __future__ import annotations
 
 import datetime
-import sys
+import logging
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
@@ -12,6 +12,7 @@ from py4j.protocol import Py4JJavaError
 from schemas.tables import RUNS
 from transforms.lake.sql import literal
 from transforms.lake.tables import Tables
+from transforms.logs import tell
 
 _FOLDER = "_signs"
 """Delta leaves alone what begins with an underline."""
@@ -34,7 +35,7 @@ class Signs:
         except Py4JJavaError as error:
             self._in_files = False
             reason = str(error.java_exception).splitlines()[0]
-            print(f"signs of life go to the table runs, since {self._folder} is not written: {reason}", file=sys.stderr)
+            tell(f"signs of life go to the table runs, since {self._folder} is not written: {reason}", logging.WARNING)
 
     def give(self, run_id: str) -> None:
         if self._in_files:

@@ -17,6 +17,7 @@ from schemas.tables import CHUNKS, to_batch
 from transforms.errors import RecordingError
 from transforms.lake.sql import any_of, literal
 from transforms.lake.tables import Tables
+from transforms.logs import speak, tell_of_task
 from transforms.recognition.report import TaskReport
 from transforms.recognition.rows import TaskSpec, failed_row, works_of
 from transforms.recognition.task import recognize_partition
@@ -170,10 +171,14 @@ def _task(spec: TaskSpec, reports: Any) -> Callable[[Iterable[pa.RecordBatch]], 
         from pyspark import TaskContext
 
         context = TaskContext.get()
+        if spec.config.run.log == "json":
+            task = None if context is None else f"{context.stageId()}.{context.partitionId()}.{context.attemptNumber()}"
+            speak("json", run_id=spec.run_id, wave_index=spec.wave_index, task=task)
 
         def add(report: TaskReport) -> None:
             report.retries = int(context is not None and context.attemptNumber() > 0)
             reports.add(report)
+            tell_of_task(f"task done: {report.recordings} recordings, {report.failed} failed", **report.figures())
 
         return recognize_partition(rows, spec, add)
 
