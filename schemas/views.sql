@@ -108,11 +108,14 @@ SELECT
 FROM failures f
 LEFT JOIN recordings r ON f.audio_id = r.audio_id;
 
--- A run of the job: hours of audio, hours it took, and how many times faster than listening that is.
+-- A run of the job: hours of audio, hours it took, and how many times faster than listening that is. wait_share is the part
+-- of its tasks' time in which the recognizer waited for audio.
 CREATE OR REPLACE TEMPORARY VIEW run_speed AS
 SELECT
   run_id, status, started_at, recordings, failed, audio_hours, speech_hours, wall_seconds / 3600 AS wall_hours,
-  times_real_time, batch_fill, retries, stage_seconds, error
+  times_real_time, batch_fill, retries, stage_seconds, error,
+  failed / nullif(recordings, 0) AS failed_share,
+  stage_seconds['wait'] / nullif(stage_seconds['recognize'] + stage_seconds['wait'], 0) AS wait_share
 FROM runs;
 
 -- A language: how much of it there is, how fast it is spoken, and how sure the engine is of it. confidence is the mean
@@ -153,3 +156,49 @@ LEFT JOIN (
   FROM evaluations
   GROUP BY audio_id, run_key
 ) e ON r.audio_id = e.audio_id AND r.run_key = e.run_key;
+
+-- A recording with the week that it was transcribed in, by its Monday: to be grouped by week, model and whatever metadata
+-- has. is_failed and is_flagged are 1 or 0.
+CREATE OR REPLACE TEMPORARY VIEW dated_recordings AS
+SELECT
+  audio_id, uri, regexp_extract(uri, '([^/]+)$', 1) AS file,
+  CAST(date_trunc('week', transcribed_at) AS DATE) AS week,
+  engine, model, language, status,
+  duration_ms / 3600000 AS audio_hours, speech_ms / 3600000 AS speech_hours, confidence,
+  CASE WHEN status = 'failed' THEN 1 ELSE 0 END AS is_failed,
+  CASE WHEN CAST(flags AS STRING) <> '[]' THEN 1 ELSE 0 END AS is_flagged,
+  flags, transcribed_at, metadata
+FROM recordings;
+
+-- A week, by its Monday, a model and a language: recordings transcribed, how many of them failed or have a flag, hours, and
+-- the mean confidence, weighted by speech.
+CREATE OR REPLACE TEMPORARY VIEW weekly AS
+SELECT
+  week, engine, model, language,
+  count(*) AS recordings, sum(is_failed) AS failed, sum(is_flagged) AS flagged,
+  sum(audio_hours) AS audio_hours, sum(speech_hours) AS speech_hours,
+  sum(confidence * speech_hours) / nullif(sum(CASE WHEN confidence IS NOT NULL THEN speech_hours END), 0) AS confidence
+FROM dated_recordings
+GROUP BY week, engine, model, language;
+
+-- A language in a week against the four weeks before: its confidence, and its share of the hours of speech. A language that
+-- was there in one of these weeks has its row.
+CREATE OR REPLACE TEMPORARY VIEW weekly_drift AS
+SELECT
+  week, language, speech_hours,
+  weighted / nullif(speech_hours, 0) AS confidence,
+  weighted_before / nullif(hours_before, 0) AS confidence_before,
+  speech_hours / nullif(sum(speech_hours) OVER (PARTITION BY week), 0) AS share,
+  hours_before / nullif(sum(hours_before) OVER (PARTITION BY week), 0) AS share_before
+FROM (
+  SELECT
+    this.week, near.language,
+    sum(CASE WHEN near.week = this.week THEN near.speech_hours ELSE 0 END) AS speech_hours,
+    sum(CASE WHEN near.week < this.week THEN near.speech_hours ELSE 0 END) AS hours_before,
+    sum(CASE WHEN near.week = this.week THEN near.confidence * near.speech_hours ELSE 0 END) AS weighted,
+    sum(CASE WHEN near.week < this.week THEN near.confidence * near.speech_hours ELSE 0 END) AS weighted_before
+  FROM (SELECT DISTINCT week FROM weekly) this
+  JOIN weekly near ON near.week BETWEEN this.week - INTERVAL 28 DAY AND this.week
+  WHERE near.confidence IS NOT NULL
+  GROUP BY this.week, near.language
+) compared;
