@@ -20,7 +20,7 @@ DEV := .venv/.dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-qwen setup-meaning setup-vllm setup-airflow setup-dev demo demo-qwen test test-drivers test-lake test-cluster test-vllm test-airflow check fix soak bench zip image-check log-store lock clean
+.PHONY: help setup setup-qwen setup-meaning setup-vllm setup-airflow setup-dev demo demo-qwen test test-drivers test-lake test-cluster test-connect test-vllm test-airflow check fix soak bench zip image-check log-store lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-28s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ test-lake: $(DEV) ## the tests of lake and publishing with Spark's settings as t
 
 test-cluster: $(DEV) ## run the job on a standalone cluster on this machine, with feigned GPUs
 	@$(PY) -m pytest tests/cluster $(ARGS)
+
+test-connect: $(DEV) ## run what reads and publishes over Spark Connect, on a server on this machine
+	@$(PY) -m pytest tests/connect $(ARGS)
 
 test-vllm: $(DEV) $(VLLM) ## compare the engine vllm with qwen, and run the job on it
 	@.venv-vllm/bin/python -m pytest tests/vllm tests/engines/test_contract.py -k vllm $(ARGS)

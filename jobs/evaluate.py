@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--against brings texts and times: give it or files, not both")
     with exit_with_reason():
         check_packages()
-        tables = Tables(session(options.verbose), options.tables)
+        tables = Tables(session(options.verbose, over_connect=True), options.tables)
         tables.require()
         by = options.by.split(",") if options.by else None
         for name in by or ():

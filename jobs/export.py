@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
         names = ("out", "per", "shards", "where", "audio_ids", "embed_audio")
         same = {name: getattr(options, name) for name in names}
         requests = [check(Request(name, **same), config) for name in dict.fromkeys(options.format)]
-        tables = Tables(session(options.verbose), options.tables)
+        tables = Tables(session(options.verbose, over_connect=True), options.tables)
         tables.require()
         for request in requests:
             _show(export(tables, config, request), f"{options.out}, {request.format}")

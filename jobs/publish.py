@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     with exit_with_reason():
         config = load_arguments_config(options)
-        done = republish(session(options.verbose), config, options.tables)
+        done = republish(session(options.verbose, over_connect=True), config, options.tables)
     left = f"; {done.left} are left to the runs that are at work on them" if done.left else ""
     tell(f"{options.tables}: {done.recordings} recordings published from chunks{left}")
 

@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     price = None if options.price_per_gpu_hour is None else Price(options.price_per_gpu_hour, options.gpus)
     with exit_with_reason():
         check_place(options.out)
-        tables = Tables(session(options.verbose), options.tables)
+        tables = Tables(session(options.verbose, over_connect=True), options.tables)
         tables.require()
         facts = gather(tables, options.run)
         write_page(options.out, render(facts, options.tables, options.run, price, datetime.datetime.now(datetime.UTC)))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from jobs.cli import add_model_argument, add_tables_arguments, exit_with_reason
+from transforms.lake.context import is_over_connect
 from transforms.lake.local_tables import LocalTables
 from transforms.lake.session import session
 from transforms.lake.tables import Tables
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
         if options.meaning:
             hits = nearest(_in_spark(options), options.phrase, options.model, **choice)
         else:
-            local = LocalTables.can_read(options.tables, *SEARCHED)
+            local = not is_over_connect() and LocalTables.can_read(options.tables, *SEARCHED)
             tables = LocalTables(options.tables) if local else _in_spark(options)
             hits = search(tables, options.phrase, context=options.context, inflected=options.inflected, **choice)
     if options.json:
@@ -60,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _in_spark(options: argparse.Namespace) -> Tables:
-    return Tables(session(options.verbose), options.tables)
+    return Tables(session(options.verbose, over_connect=True), options.tables)
 
 
 def show(hits: Sequence[Hit | Passage]) -> None:

@@ -19,6 +19,7 @@ from pyspark.sql import SparkSession
 from jobs.cli import add_tables_arguments, exit_with_reason
 from jobs.status import Status
 from schemas.tables import ALL
+from transforms.lake.context import cancel_jobs
 from transforms.lake.session import first_line, session
 from transforms.lake.tables import Tables
 from transforms.lake.views import keep_in_catalog, show_in_session, split_statements, views
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("query", nargs="?", help="Spark SQL; without it a prompt")
     options = parser.parse_args(arguments)
     with exit_with_reason():
-        spark = session(options.verbose)
+        spark = session(options.verbose, over_connect=True)
         tables = Tables(spark, options.tables)
         tables.require()
         if options.create_views:
@@ -107,7 +108,7 @@ def _in_background(spark: SparkSession, work: Callable[[], None]) -> None:
             done.result()
         except KeyboardInterrupt:
             while not done.done():  # what is still being planned starts its job later
-                spark.sparkContext.cancelAllJobs()
+                cancel_jobs(spark)
                 wait([done], timeout=0.5)
             raise
 

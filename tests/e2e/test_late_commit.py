@@ -13,7 +13,8 @@ from schemas.tables import CHUNKS, CLAIMS, RUNS, to_batch
 from tests.e2e.conftest import Finished
 from tests.kit.lake import Lake
 from transforms.errors import LostClaims
-from transforms.lake.tables import Tables, Ticket
+from transforms.lake.tables import Tables
+from transforms.lake.tickets import Ticket
 from transforms.run.signs import Signs
 
 _SHOWN = ("recordings", "segments", "words", "failures")

@@ -11,7 +11,8 @@ import pyarrow as pa
 from schemas.config import SegmentsConfig
 from schemas.tables import CHUNKS, RECORDINGS
 from transforms.lake.session import own_session
-from transforms.lake.tables import Tables, Ticket
+from transforms.lake.tables import Tables
+from transforms.lake.tickets import Ticket
 from transforms.publishing.publish import TAKES, Publisher
 
 

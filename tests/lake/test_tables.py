@@ -9,7 +9,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from schemas.tables import ALL, FAILURES, RECORDINGS, SEGMENTS, to_batch
 from transforms.lake.sql import any_of
-from transforms.lake.tables import Tables, Ticket
+from transforms.lake.tables import Tables
+from transforms.lake.tickets import Ticket
 
 
 @pytest.fixture(scope="module", params=["folder", "catalog"])

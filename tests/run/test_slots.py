@@ -10,8 +10,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql.types import StringType, StructField, StructType
 
 from tests.kit.lake import ROOT
+from transforms.lake.context import in_pool
 from transforms.lake.session import read_conf
-from transforms.run.slots import in_pool, map_in_slots, recognition_profile, slot_count
+from transforms.run.slots import map_in_slots, recognition_profile, slot_count
 
 SHIPPED = read_conf(ROOT / "conf" / "spark-gpu.conf")
 

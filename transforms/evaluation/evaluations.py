@@ -16,6 +16,7 @@ from pyspark.storagelevel import StorageLevel
 from schemas.config import ConfigError
 from schemas.tables import EVALUATIONS, RECORDINGS, WORDS, rows_of, to_batch
 from transforms.evaluation.evaluate import score
+from transforms.lake.context import tasks_at_once
 from transforms.lake.session import limit_arrow_batches
 from transforms.lake.tables import Tables
 
@@ -63,7 +64,7 @@ def evaluate(tables: Tables, references: DataFrame, source: str, *, simplified: 
             reason = _NO_REFERENCE.format(root=tables.root, source=source)
             raise ConfigError(f"{reason} ({unknown} references name other recordings)" if unknown else reason)
         limit_arrow_batches(tables.spark)
-        tasks = max(tables.spark.sparkContext.defaultParallelism, counts.known // _ROWS_A_TASK)
+        tasks = max(tasks_at_once(tables.spark), counts.known // _ROWS_A_TASK)
         pairs = _pairs(tables, references).repartition(min(tasks, counts.known))
         scored = pairs.mapInArrow(_scorer(source, now, simplified), from_arrow_schema(EVALUATIONS.arrow))
         rows = _write(tables, scored, source, now)

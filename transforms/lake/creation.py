@@ -82,7 +82,7 @@ def missing_fields(tables: Tables, table: Table) -> list[tuple[tuple[str, ...], 
     """What the table lacks of its declared columns, as migration.missing_columns."""
     if tables.in_catalog:
         try:
-            tables.delta(table)
+            tables.version(table)
         except AnalysisException as error:
             raise ConfigError(
                 f"{tables.where(table)} is no Delta table; give another --tables, or rename it and run again"
@@ -105,7 +105,6 @@ def _wanted(table: Table) -> dict[str, str]:
 def _make(tables: Tables, table: Table) -> None:
     columns = ", ".join(_column((field.name,), field) for field in declared(table).fields)
     values = {**_FIXED, **_wanted(table), **({_HAS_TAKES: "1"} if table is RECORDINGS else {})}
-    # SQL, since DeltaTable's own builder takes no name with a catalog in it.
     tables.spark.sql(
         f"CREATE TABLE IF NOT EXISTS {tables.identifier(table)} ({columns}) USING delta "
         f"COMMENT {literal(table.comment)} TBLPROPERTIES ({_listed(values)})"
@@ -133,7 +132,7 @@ def _listed(values: Mapping[str, str]) -> str:
 
 def _check_free(tables: Tables, table: Table) -> None:
     """Raises ConfigError if something else lies where the table is to be made."""
-    if tables.in_catalog:
+    if not tables.sees_files:
         return
     filesystem, log = tables.log(table)
     folder = log.getParent()
@@ -148,7 +147,7 @@ def _check_free(tables: Tables, table: Table) -> None:
 
 def _made_by_another(tables: Tables, table: Table) -> bool:
     """Where a log has no commit yet, another run may be making the table: true if it comes to its commit."""
-    if tables.in_catalog:
+    if not tables.sees_files:
         return False
     filesystem, log = tables.log(table)
     for _ in range(_PATIENCE_S * 5):
@@ -162,7 +161,7 @@ def _made_by_another(tables: Tables, table: Table) -> bool:
 
 def _remove_unfinished(tables: Tables, table: Table) -> None:
     """Removes a log without a commit, which would keep CREATE TABLE from making one."""
-    if not tables.in_catalog:
+    if tables.sees_files:
         filesystem, log = tables.log(table)
         if filesystem.exists(log) and not tables.has_commit(table):
             filesystem.delete(log, True)

@@ -18,8 +18,11 @@ from pathlib import Path
 import pyspark
 from pyspark.sql import SparkSession
 
+from schemas.config import ConfigError
 from schemas.shipped import conf
+from transforms.lake.context import has_context, is_over_connect
 from transforms.logs import Relay, in_json, tell
+from transforms.packages import require_packages
 from transforms.stores.scratch import hold, sweep
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -29,16 +32,20 @@ _LOG_PREFIX = "lakescribe-spark-"
 _LOG_KEPT_S = 86_400.0
 """A log that its process could not remove, since it failed or was killed, is there for so long at least."""
 _BYTES_PER_ARROW_BATCH = 32 << 20
+_OVER_CONNECT = [f"jobs.{name}" for name in ("publish", "search", "export", "evaluate", "report", "sql")]
 
 
 class NoJava(RuntimeError):
     """Java is missing or too old; the message says how to install it."""
 
 
-def session(verbose: bool = False) -> SparkSession:
+def session(verbose: bool = False, *, over_connect: bool = False) -> SparkSession:
     """Quiet unless `verbose`: what Java and the decoders' libraries say goes to a file. Raises NoJava before Spark
-    could fail in its own words."""
+    could fail in its own words. `over_connect`: the caller can do without a driver of its own; raises ConfigError if
+    it cannot, and SPARK_REMOTE names a Spark Connect server."""
     builder = SparkSession.builder.appName("lakescribe")
+    if is_over_connect():
+        return _connected(builder, over_connect)
     if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit started us and has set all this
         return builder.getOrCreate()
     check_java()
@@ -62,6 +69,19 @@ def session(verbose: bool = False) -> SparkSession:
     if in_json():
         atexit.register(Relay(Path(log.name)).end)
     return spark
+
+
+def _connected(builder: SparkSession.Builder, over_connect: bool) -> SparkSession:
+    """The settings are the server's."""
+    if not over_connect:
+        raise ConfigError(
+            f"this command needs a driver of its own, and SPARK_REMOTE leads to a Spark Connect server, where "
+            f"{', '.join(_OVER_CONNECT[:-1])} and {_OVER_CONNECT[-1]} run; unset SPARK_REMOTE, or use spark-submit"
+        )
+    require_packages("Spark Connect", ("grpc", "grpc_status", "zstandard"), "'lakescribe[connect]'")
+    import delta.connect.exceptions  # noqa: F401  # so that its errors come with their names
+
+    return builder.getOrCreate()
 
 
 def _end_log(log: Path) -> None:
@@ -135,6 +155,8 @@ def first_line(error: Exception) -> str:
 
 def own_session(spark: SparkSession) -> SparkSession:
     """Another session on the same executors, with settings of its own that begin as those of `spark`."""
+    if not has_context(spark):
+        return spark.cloneSession()  # type: ignore[attr-defined, no-any-return]
     other = spark.newSession()
     for key, value in spark.conf.getAll.items():
         if spark.conf.isModifiable(key):

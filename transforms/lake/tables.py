@@ -7,15 +7,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from delta.exceptions import ConcurrentTransactionException
-from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -23,32 +19,20 @@ from pyspark.sql.types import StructField, StructType
 
 from schemas.tables import ALL, CHUNKS, LATER, Table
 from transforms.errors import LostClaims
+from transforms.lake.context import hadoop_folder, has_context
 from transforms.lake.creation import create, missing_fields, upgrade
 from transforms.lake.migration import no_table, of_earlier_version
 from transforms.lake.retries import retried
 from transforms.lake.session import settings
 from transforms.lake.sql import literal
+from transforms.lake.tickets import Ticket, as_conf, fenced_off
 from transforms.stores.fetch import is_local, local_path
 
 _CATALOG_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*){0,1}$")
+_NO_TABLE = ("PATH_NOT_FOUND", "DELTA_")
 _FENCE_TRIES = 20
 _FENCED = 2**62
 """No writer comes so far."""
-
-
-@dataclass(frozen=True)
-class Ticket:
-    """Lets a write happen once: Delta commits what `writer` writes to a table only if `number` is above all that this
-    writer had committed there before, and leaves it out silently otherwise. A writer's numbers go up, a commit after
-    the other."""
-
-    writer: str
-    number: int
-
-    @property
-    def options(self) -> dict[str, str]:
-        """As Delta's writers take it (its documentation: idempotent table writes)."""
-        return {"txnAppId": self.writer, "txnVersion": str(self.number)}
 
 
 class Tables:
@@ -97,26 +81,46 @@ class Tables:
     def exists(self, table: Table) -> bool:
         if self.in_catalog:
             return self.spark.catalog.tableExists(self.identifier(table))
+        if self.sees_files:
+            return self.has_commit(table)
         try:
-            return DeltaTable.isDeltaTable(self.spark, self.path(table)) and self.has_commit(table)
-        except AnalysisException:
-            return False
+            return bool(self.read(table).columns)
+        except AnalysisException as error:
+            if (error.getCondition() or "").startswith(_NO_TABLE):
+                return False
+            raise  # as from a server without Delta
+
+    @property
+    def sees_files(self) -> bool:
+        """Whether tables are looked for as files, where they lie under a path."""
+        return not self.in_catalog and has_context(self.spark)
 
     def has_commit(self, table: Table) -> bool:
         """False for the log that a kill in the middle of CREATE TABLE leaves behind; Delta takes it for a table."""
         filesystem, log = self.log(table)
+        if not filesystem.exists(log):
+            return False
         return any(status.getPath().getName()[0].isdigit() for status in filesystem.listStatus(log))
 
     def version(self, table: Table) -> int:
         """The number of its last commit."""
-        return int(self.delta(table).history(1).select("version").collect()[0].version)
+        return int(self.history(table, 1).collect()[0].version)
+
+    def history(self, table: Table, commits: int | None = None) -> DataFrame:
+        """Its commits, the last one first: as many, or all that its log has."""
+        return self.spark.sql(
+            f"DESCRIBE HISTORY {self.identifier(table)}" + ("" if commits is None else f" LIMIT {commits}")
+        )
+
+    def location(self, table: Table) -> str:
+        """Where the table lies, in a catalog too."""
+        if not self.in_catalog:
+            return self.path(table)
+        return str(self.spark.sql(f"DESCRIBE DETAIL {self.identifier(table)}").collect()[0].location)
 
     def folder(self, table: Table) -> tuple[Any, Any]:
         """Hadoop's file system and path of where the table lies."""
-        jvm: Any = self.spark._jvm
-        where = self.delta(table).detail().collect()[0].location if self.in_catalog else self.path(table)
-        folder = jvm.org.apache.hadoop.fs.Path(where)
-        return folder.getFileSystem(self.spark._jsc.hadoopConfiguration()), folder
+        return hadoop_folder(self.spark, self.location(table))
 
     def log(self, table: Table) -> tuple[Any, Any]:
         """Hadoop's file system and path of the table's log."""
@@ -138,14 +142,14 @@ class Tables:
 
     def filled(self, table: Table, rows: DataFrame) -> DataFrame:
         """`rows` with null for the columns that they lack."""
-        lacking = {name: F.lit(None) for name in table.names if name not in rows.columns}
-        return rows.withColumns(lacking).select(table.names)
+        there = set(rows.columns)
+        return rows.select(*(name if name in there else F.lit(None).alias(name) for name in table.names))
 
     def append(self, table: Table, rows: DataFrame, ticket: Ticket | None = None) -> None:
         """One commit, which nobody else's can hinder but a fence: raises LostClaims then. `rows` has the table's
         columns by name; nothing but `create` decides their types."""
         writer = self._shaped(table, rows).write.format("delta").mode("append")
-        with _fenced_off(ticket):
+        with fenced_off(ticket):
             writer.options(**(ticket.options if ticket else {})).insertInto(self.identifier(table))
 
     def fence(self, table: Table, writer: str) -> None:
@@ -174,26 +178,35 @@ class Tables:
         columns, by SQL over t and s. Only files that may hold rows t with `among`, in SQL, are looked through. Rows t
         with `drop` that have no row s are deleted."""
         on = " AND ".join([*(f"t.{name} <=> s.{name}" for name in key), among])
-        values: dict[str, str | Column] = {**{name: f"s.{name}" for name in table.names}, **(update or {})}
-        source = self._shaped(table, rows).alias("s")
+        values = {name: f"s.{name}" for name in table.names} | dict(update or {})
+        clauses = [
+            _when("MATCHED", only_if, f"UPDATE {_set(values)}"),
+            _when("NOT MATCHED", None, "INSERT *"),
+            *([] if drop is None else [_when("NOT MATCHED BY SOURCE", drop, "DELETE")]),
+        ]
+        with settings(rows.sparkSession, as_conf(ticket)), fenced_off(ticket):
+            self.merge(table, self._shaped(table, rows), on, *clauses)
 
-        def merge() -> None:
-            merging = self.delta(table).alias("t").merge(source, on)
-            merging = merging.whenMatchedUpdate(condition=only_if, set=values).whenNotMatchedInsertAll()
-            (merging if drop is None else merging.whenNotMatchedBySourceDelete(drop)).execute()
-
-        with settings(self.spark, _as_conf(ticket)), _fenced_off(ticket):
-            retried(merge)
+    def merge(self, table: Table, rows: DataFrame, on: str, *clauses: str) -> int:
+        """MERGE of rows s into the table t: one commit. Returns how many rows that changed. In SQL, which all that runs
+        Delta takes, a Spark Connect server without Delta's plug-ins too."""
+        statement = " ".join([f"ON {on}", *clauses]).replace("{", "{{").replace("}", "}}")
+        statement = f"MERGE INTO {self.identifier(table)} AS t USING {{rows}} AS s {statement}"
+        changed = retried(lambda: rows.sparkSession.sql(statement, rows=rows).collect())
+        return sum(int(row.num_affected_rows) for row in changed)  # no row if its ticket was used before
 
     def update(self, table: Table, rows: str, values: Mapping[str, str]) -> int:
         """Sets columns, by SQL, in the rows of the SQL condition `rows`; one commit, none if there are no such rows.
         Returns their number."""
-        settings = ", ".join(f"{name} = {value}" for name, value in values.items())
-        return self._changed(f"UPDATE {self.identifier(table)} SET {settings} WHERE {rows}")
+        return self._changed(f"UPDATE {self.identifier(table)} {_set(values)} WHERE {rows}")
 
     def assign(self, table: Table, rows: str, values: Mapping[str, Column]) -> None:
         """As `update`, for values that are no SQL."""
-        retried(lambda: self.delta(table).update(rows, dict(values)))
+        # Delta's UPDATE takes no parameters.
+        columns = [value.alias(name) for name, value in values.items()]
+        given = self.spark.range(1).select(F.struct(*columns).alias("given"))
+        names = {name: f"s.given.{name}" for name in values}
+        self.merge(table, given, rows, _when("MATCHED", None, f"UPDATE {_set(names)}"))
 
     def delete(self, table: Table, rows: str) -> int:
         """Deletes the rows of the SQL condition `rows`, and returns their number; no commit if there are none."""
@@ -209,9 +222,7 @@ class Tables:
         target = self.read(table).alias("t")
         if not target.join(others.alias("s"), F.expr(on), "left_semi").limit(1).count():
             return 0
-        merging = self.delta(table).alias("t").merge(others.alias("s"), on).whenMatchedDelete()
-        (row,) = retried(lambda: merging.execute().collect())
-        return int(row.num_affected_rows)
+        return self.merge(table, others, on, _when("MATCHED", None, "DELETE"))
 
     def _shaped(self, table: Table, rows: DataFrame) -> DataFrame:
         """With the columns, and the fields of structs, in the table's own order, which another version may have begun:
@@ -219,25 +230,11 @@ class Tables:
         fields = self.read(table).schema.fields
         return rows.select(table.names).to(StructType([StructField(field.name, field.dataType) for field in fields]))
 
-    def delta(self, table: Table) -> DeltaTable:
-        if self.in_catalog:
-            return DeltaTable.forName(self.spark, self.identifier(table))
-        return DeltaTable.forPath(self.spark, self.path(table))
+
+def _set(values: Mapping[str, str]) -> str:
+    return "SET " + ", ".join(f"{name} = {value}" for name, value in values.items())
 
 
-def _as_conf(ticket: Ticket | None) -> dict[str, str]:
-    """MERGE takes its ticket from the session."""
-    return {f"spark.databricks.delta.write.{key}": value for key, value in (ticket.options if ticket else {}).items()}
-
-
-@contextmanager
-def _fenced_off(ticket: Ticket | None) -> Iterator[None]:
-    """Delta refuses a commit with a ticket if another of the same writer, as a fence is, came while it was made."""
-    try:
-        yield
-    except ConcurrentTransactionException as error:
-        writer = ticket.writer if ticket else "a writer without a ticket"
-        raise LostClaims(
-            f"another run has taken over the recordings of {writer}; what it had published is kept, and nothing more "
-            "is written. Nothing is to be done; if this happens often, raise run.claim_minutes"
-        ) from error
+def _when(which: str, condition: str | None, then: str) -> str:
+    """A clause of MERGE."""
+    return f"WHEN {which}{'' if condition is None else f' AND {condition}'} THEN {then}"

@@ -8,7 +8,6 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from schemas.tables import Table
-from transforms.lake.retries import retried
 
 if TYPE_CHECKING:
     from transforms.lake.tables import Tables
@@ -26,9 +25,6 @@ def keep_one(tables: Tables, table: Table, doubled: DataFrame, latest: str) -> N
     # A merge looks for rows to delete with the one copy, and inserts the other, which matches nothing.
     kept = ranked.where("rank = 1").select(*names, F.explode(F.array(F.lit(True), F.lit(False))).alias("out"))
     on = " AND ".join(["s.out", *(f"t.{name} <=> s.{name}" for name in table.key)])
-
-    def merge() -> None:
-        merging = tables.delta(table).alias("t").merge(kept.alias("s"), on).whenMatchedDelete()
-        merging.whenNotMatchedInsert("NOT s.out", {name: f"s.{name}" for name in names}).execute()
-
-    retried(merge)
+    values = ", ".join(f"s.{name}" for name in names)
+    insert = f"WHEN NOT MATCHED AND NOT s.out THEN INSERT ({', '.join(names)}) VALUES ({values})"
+    tables.merge(table, kept, on, "WHEN MATCHED THEN DELETE", insert)

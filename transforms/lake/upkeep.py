@@ -9,9 +9,11 @@ from urllib.parse import unquote
 
 from schemas.tables import Table
 from transforms.errors import MachineError
+from transforms.lake import context
 from transforms.lake.retries import retried
 from transforms.lake.session import settings
-from transforms.lake.tables import Tables, Ticket
+from transforms.lake.tables import Tables
+from transforms.lake.tickets import Ticket
 
 _FULL_BYTES, _SMALL_BYTES = 128 << 20, 64 << 20
 """What a file holds at most, and below which it is merged with others."""
@@ -68,7 +70,7 @@ def work_to_do(tables: Tables, table: Table, live: list[File]) -> Work | None:
     are small files; only these are read then."""
     if "audio_id" in table.key and live:
         new_bytes = 0
-        history = tables.delta(table).history()
+        history = tables.history(table)
         for row in history.select("operation", "operationParameters", "operationMetrics").collect():
             if row.operation == "OPTIMIZE" and "audio_id" in row.operationParameters.get("zOrderBy", ""):
                 break
@@ -84,12 +86,8 @@ def lay_out(tables: Tables, table: Table, work: Work) -> None:
     """Merges small files, or lays the whole table out by recording, so that the rows of one are read without the
     others; what readers see stays the same, and other writers may go on."""
     with settings(tables.spark, _LAYOUT):
-        retried(lambda: _optimize(tables, table, work))
-
-
-def _optimize(tables: Tables, table: Table, work: Work) -> None:
-    optimizer = tables.delta(table).optimize()
-    optimizer.executeZOrderBy("audio_id") if work == "lay out" else optimizer.executeCompaction()
+        order = " ZORDER BY (audio_id)" if work == "lay out" else ""
+        retried(lambda: tables.spark.sql(f"OPTIMIZE {tables.identifier(table)}{order}").collect())
 
 
 def _bytes_added(metrics: Mapping[str, str]) -> int:
@@ -147,7 +145,7 @@ def remove_history(tables: Tables, table: Table, before_ms: int, ticket: Ticket)
     for file in old:
         filesystem.delete(file.path, False)
     # What this process keeps of the log may lead to files that are gone.
-    tables.spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()  # type: ignore[union-attr]
+    context.forget_logs(tables.spark)
     return len(old)
 
 
@@ -176,6 +174,4 @@ def _number(name: str) -> int:
 
 
 def _checkpoint(tables: Tables, table: Table) -> None:
-    jvm: Any = tables.spark._jvm
-    _, folder = tables.folder(table)
-    jvm.org.apache.spark.sql.delta.DeltaLog.forTable(tables.spark._jsparkSession, folder.toString()).checkpoint()
+    context.write_checkpoint(tables.spark, tables.folder(table)[1])

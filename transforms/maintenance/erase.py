@@ -26,7 +26,8 @@ from schemas.config import Config, ConfigError, show_config
 from schemas.tables import CLAIMS, ERASED, FAILURES, RECORDINGS, RUNS, Table, to_batch
 from transforms.lake.session import first_line
 from transforms.lake.sql import any_of, literal
-from transforms.lake.tables import Tables, Ticket
+from transforms.lake.tables import Tables
+from transforms.lake.tickets import Ticket
 from transforms.lake.upkeep import remove_history
 from transforms.run.claims import Claims, writer_name
 from transforms.run.erased import digest, with_digests

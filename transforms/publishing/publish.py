@@ -18,7 +18,8 @@ from pyspark.storagelevel import StorageLevel
 from schemas.config import SegmentsConfig
 from schemas.tables import CHUNKS, FAILURES, RECORDINGS, SEGMENTS, WORDS, to_batch
 from transforms.lake.sql import any_of, literal
-from transforms.lake.tables import Tables, Ticket
+from transforms.lake.tables import Tables
+from transforms.lake.tickets import Ticket
 from transforms.publishing.transcript import assemble
 
 _LISTED = 2_000

@@ -20,7 +20,8 @@ from schemas.config import MAX_WAVES_AT_ONCE
 from schemas.tables import CHUNKS, CLAIMS, FAILURES, RECORDINGS, SEGMENTS, WORDS
 from transforms.errors import LostClaims
 from transforms.lake.sql import any_of, literal
-from transforms.lake.tables import Tables, Ticket
+from transforms.lake.tables import Tables
+from transforms.lake.tickets import Ticket
 from transforms.run.erased import erased_among
 from transforms.run.registry import Registry
 

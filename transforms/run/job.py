@@ -18,6 +18,7 @@ from schemas.parts import Parts
 from schemas.tables import CHUNKS, RECORDINGS
 from transforms.engines import aligner_specs, recognizer_spec
 from transforms.errors import LostClaims
+from transforms.lake.context import accumulator, in_pool
 from transforms.lake.session import limit_arrow_batches, own_session
 from transforms.lake.sql import any_of, literal
 from transforms.lake.tables import Tables
@@ -33,7 +34,6 @@ from transforms.run.plan import Plan, Reprocess, config_key, make_plan
 from transforms.run.progress import ProgressDisplay, TaskReports
 from transforms.run.registry import Registry
 from transforms.run.sizes import Sizes
-from transforms.run.slots import in_pool
 from transforms.run.stops import forgive, stage_of
 from transforms.run.units import Progress, Unit
 from transforms.run.waves import Wave, Waves
@@ -133,7 +133,7 @@ class _Run:
         self.wait_for_others = wait_for_others
         self.tables, self.registry, self.plan, self.spec = tables, registry, plan, spec
         self.claims, self.stop = Claims(tables, registry), stop
-        self.reports = spark.sparkContext.accumulator(TaskReport(), TaskReports())
+        self.reports = accumulator(spark, TaskReport(), TaskReports())
         self.sizes = Sizes(config.run)
         self.waves = Waves(
             tables, manifest, plan, spec, self.claims, self.sizes, Crashes(plan.table.num_rows), self.reports

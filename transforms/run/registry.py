@@ -65,7 +65,9 @@ class Registry:
         self._signs.begin(self.run_id)
         self._tables.append(RUNS, self._tables.frame(pa.Table.from_batches([to_batch([row], RUNS.arrow)])))
         self._seen_at = time.monotonic()
-        self._thread = InheritableThread(target=self._beat, daemon=True, name="signs of life")
+        self._thread = InheritableThread(
+            target=self._beat, daemon=True, name="signs of life", session=self._tables.spark
+        )
         self._thread.start()
         return self.run_id
 

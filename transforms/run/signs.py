@@ -8,8 +8,12 @@ import logging
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
+from pyspark.errors import AnalysisException
+from pyspark.sql import functions as F
 
 from schemas.tables import RUNS
+from transforms.lake.context import hadoop_folder, has_context, inside
+from transforms.lake.paths import hadoop_path
 from transforms.lake.sql import literal
 from transforms.lake.tables import Tables
 from transforms.logs import tell
@@ -20,16 +24,18 @@ _FOLDER = "_signs"
 
 class Signs:
     """The time of a run's file is its last sign. Where no file may be written, as in a catalog that hides where its
-    tables lie, the sign is `alive_at` in the table."""
+    tables lie, and over Spark Connect, the sign is `alive_at` in the table."""
 
     def __init__(self, tables: Tables) -> None:
-        self._tables = tables
-        self._filesystem, folder = tables.folder(RUNS)
-        self._path: Any = tables.spark._jvm.org.apache.hadoop.fs.Path  # type: ignore[union-attr]
-        self._folder = self._path(folder, _FOLDER)
-        self._in_files = True
+        self._tables, self._folder = tables, f"{tables.location(RUNS)}/{_FOLDER}"
+        self._in_files = has_context(tables.spark)
+        self._filesystem: Any = None
+        if self._in_files:
+            self._filesystem, self._path = hadoop_folder(tables.spark, self._folder)
 
     def begin(self, run_id: str) -> None:
+        if not self._in_files:
+            return
         try:
             self.give(run_id)
         except Py4JJavaError as error:
@@ -39,7 +45,7 @@ class Signs:
 
     def give(self, run_id: str) -> None:
         if self._in_files:
-            self._filesystem.create(self._file(run_id), True).close()
+            self._write(run_id)
         else:
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
             mine = f"run_id = {literal(run_id)} AND status = 'running'"
@@ -55,16 +61,34 @@ class Signs:
 
     def last(self) -> dict[str, float]:
         """By run_id, when the sign of each was given: seconds since the epoch, by the store's clock."""
+        if self._filesystem is None:
+            return self._listed_by_spark()
         try:
-            files = self._filesystem.listStatus(self._folder)
+            files = self._filesystem.listStatus(self._path)
         except Py4JJavaError:  # no run has given any
             return {}
         return {file.getPath().getName(): file.getModificationTime() / 1000 for file in files}
 
     def now_s(self, run_id: str) -> float:
         """The time by the store's clock, in seconds since the epoch: gives a sign, and asks when that was."""
-        self._filesystem.create(self._file(run_id), True).close()
+        self._write(run_id)
         return float(self._filesystem.getFileStatus(self._file(run_id)).getModificationTime()) / 1000
 
+    def _listed_by_spark(self) -> dict[str, float]:
+        """The files of runs that have a driver's own Spark."""
+        files = self._tables.spark.read.format("binaryFile").load(f"{hadoop_path(self._folder)}/*")
+        try:
+            signs = files.select("path", F.unix_millis("modificationTime").alias("at_ms")).collect()
+        except AnalysisException as error:
+            if error.getCondition() != "PATH_NOT_FOUND":
+                raise
+            return {}
+        return {sign.path.rpartition("/")[2]: sign.at_ms / 1000 for sign in signs}
+
+    def _write(self, run_id: str) -> None:
+        file = self._filesystem.create(self._file(run_id), True)
+        file.write(10)  # Spark lists no empty files
+        file.close()
+
     def _file(self, run_id: str) -> Any:
-        return self._path(self._folder, run_id)
+        return inside(self._tables.spark, self._path, run_id)

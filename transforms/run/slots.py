@@ -4,13 +4,14 @@ room beside it in which publishing never waits for the next wave."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 from pyspark.resource import ResourceProfile, ResourceProfileBuilder, TaskResourceRequests
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
+
+from transforms.lake.context import executor_count, is_on_one_machine, setting, tasks_at_once, worker_environment
 
 TASK_GPUS, TASK_CPUS = "spark.lakescribe.recognition.gpus", "spark.lakescribe.recognition.cpus"
 """What a task of recognition takes of its executor: settings of our own beside Spark's, which hold for all other
@@ -25,7 +26,7 @@ def recognition_profile(spark: SparkSession) -> ResourceProfile | None:
 
     To be asked once a run: each call makes a profile that Spark keeps.
     """
-    if str(spark.sparkContext.master).startswith("local") or not _amount(spark, _EXECUTOR_GPUS, 0):
+    if is_on_one_machine(spark) or not _amount(spark, _EXECUTOR_GPUS, 0):
         return None
     claim = TaskResourceRequests().cpus(_recognition_cpus(spark)).resource("gpu", _amount(spark, TASK_GPUS, 1))
     # Of requests for tasks alone Spark makes a profile for the executors that it has, instead of starting others.
@@ -37,7 +38,7 @@ def slot_count(spark: SparkSession, profile: ResourceProfile | None) -> int:
     asked for each wave, since executors come and go."""
     cores = int(_amount(spark, _EXECUTOR_CORES, 0))
     if profile is None and not cores:
-        return max(1, spark.sparkContext.defaultParallelism // int(_amount(spark, "spark.task.cpus", 1)))
+        return max(1, tasks_at_once(spark) // int(_amount(spark, "spark.task.cpus", 1)))
     if profile is None:
         return _executor_count(spark) * max(1, cores // int(_amount(spark, "spark.task.cpus", 1)))
     by_gpus = int(_amount(spark, _EXECUTOR_GPUS, 0) / _amount(spark, TASK_GPUS, 1))
@@ -59,7 +60,7 @@ def map_in_slots(
     """
     if profile is None:
         return rows.mapInArrow(task, schema)
-    environment = rows.sparkSession.sparkContext.environment
+    environment = worker_environment(rows.sparkSession)
     with _building:
         environment[_OWN_WORKERS] = "1"
         try:
@@ -68,29 +69,16 @@ def map_in_slots(
             del environment[_OWN_WORKERS]
 
 
-@contextmanager
-def in_pool(spark: SparkSession, name: str) -> Iterator[None]:
-    """Runs this thread's Spark jobs in the pool `name`: with `spark.scheduler.mode FAIR`, pools take turns at free
-    slots."""
-    before = spark.sparkContext.getLocalProperty("spark.scheduler.pool")
-    spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
-    try:
-        yield
-    finally:
-        spark.sparkContext.setLocalProperty("spark.scheduler.pool", before)  # type: ignore[arg-type]
-
-
 def _recognition_cpus(spark: SparkSession) -> int:
     return int(_amount(spark, TASK_CPUS, _amount(spark, "spark.task.cpus", 1)))
 
 
 def _executor_count(spark: SparkSession) -> int:
-    context, promised = spark.sparkContext, _amount(spark, "spark.executor.instances", 1)
-    if context.getConf().get("spark.dynamicAllocation.enabled", "false") == "true":
+    promised = _amount(spark, "spark.executor.instances", 1)
+    if setting(spark, "spark.dynamicAllocation.enabled", "false") == "true":
         promised = _amount(spark, "spark.dynamicAllocation.maxExecutors", promised)
-    known = context._jsc.sc().statusTracker().getExecutorInfos()
-    return max(int(promised), len(known) - 1)  # the driver is among them
+    return max(int(promised), executor_count(spark))
 
 
 def _amount(spark: SparkSession, key: str, default: float) -> float:
-    return float(spark.sparkContext.getConf().get(key, str(default)))
+    return float(setting(spark, key, str(default)))

@@ -15,6 +15,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from schemas.parts import Parts
 from schemas.tables import CHUNKS, to_batch
 from transforms.errors import RecordingError
+from transforms.lake.context import in_pool
 from transforms.lake.sql import any_of, literal
 from transforms.lake.tables import Tables
 from transforms.logs import speak, tell_of_task
@@ -26,7 +27,7 @@ from transforms.run.crashes import Crashes, isolate
 from transforms.run.manifest import Manifest
 from transforms.run.plan import Plan, work_of
 from transforms.run.sizes import Sizes
-from transforms.run.slots import in_pool, map_in_slots, recognition_profile, slot_count
+from transforms.run.slots import map_in_slots, recognition_profile, slot_count
 from transforms.run.units import Progress, Unit, balance, task_count
 
 _CLOSING = [

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import datetime
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -24,9 +23,12 @@ from pyspark.sql import functions as F
 
 from schemas.arrivals import ARRIVALS
 from schemas.config import ConfigError
+from transforms.lake.context import hadoop_folder
 from transforms.lake.creation import properties, set_properties
+from transforms.lake.paths import hadoop_path, spark_uri
 from transforms.lake.session import own_session
-from transforms.lake.tables import Tables, Ticket
+from transforms.lake.tables import Tables
+from transforms.lake.tickets import Ticket
 from transforms.run.listing import is_listed
 from transforms.stores.fetch import is_local, local_path
 
@@ -110,9 +112,8 @@ class Arrivals:
             raise ConfigError(f"checkpoint {self.checkpoint} was made for {was}, not for {wanted}; {_ANOTHER}")
 
     def _streamed(self) -> bool:
-        jvm: Any = self._session._jvm
-        path = jvm.org.apache.hadoop.fs.Path(_spark_uri(self._stream))
-        return bool(path.getFileSystem(self._session._jsc.hadoopConfiguration()).exists(path))
+        filesystem, path = hadoop_folder(self._session, spark_uri(self._stream))
+        return bool(filesystem.exists(path))
 
     def note(self) -> None:
         """Notes all that has arrived until now and was not noted before."""
@@ -126,7 +127,7 @@ class Arrivals:
             )
             size, time = F.col("length").alias("size_bytes"), F.col("modificationTime").alias("modified_at")
             names = files.select("path", size, time)
-            writer = names.writeStream.foreachBatch(self._append).option("checkpointLocation", _spark_uri(self._stream))
+            writer = names.writeStream.foreachBatch(self._append).option("checkpointLocation", spark_uri(self._stream))
             writer.trigger(availableNow=True).start().awaitTermination()
         except (AnalysisException, StreamingQueryException, Py4JJavaError) as error:
             raise self._error or _explained(error, self._watched.root, self.checkpoint) from error
@@ -179,16 +180,6 @@ class Arrivals:
         if paths:
             listed = self._tables.frame(pa.table({"path": pa.array(list(paths), pa.string())}))
             self._tables.delete_matching(ARRIVALS, listed, "t.path = s.path")
-
-
-def hadoop_path(place: str) -> str:
-    """As Spark's readers take a place, in which some characters would be a pattern."""
-    return re.sub(r"([\[\]{}*?\\])", r"\\\1", _spark_uri(place))
-
-
-def _spark_uri(place: str) -> str:
-    """A local path stays one where Spark's own file system is another."""
-    return f"file://{place}" if place.startswith("/") else place
 
 
 def _plain(path: str) -> str:

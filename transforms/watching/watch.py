@@ -16,12 +16,13 @@ from pyspark.sql import SparkSession
 from schemas.config import Config
 from schemas.tables import FAILURES
 from transforms.errors import ManifestError
+from transforms.lake.paths import hadoop_path
 from transforms.lake.sql import literal
 from transforms.lake.tables import Tables
 from transforms.run.job import RunSummary, transcribe
 from transforms.run.lengths import guessed_ms
 from transforms.run.listing import MANIFEST, peek
-from transforms.watching.arrivals import Arrival, Arrivals, Watched, hadoop_path
+from transforms.watching.arrivals import Arrival, Arrivals, Watched
 from transforms.watching.settling import Settling
 
 _REST_S = 600.0
