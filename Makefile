@@ -16,11 +16,13 @@ QWEN := .venv/.qwen
 MEANING := .venv/.meaning
 VLLM := .venv-vllm/.done
 AIRFLOW := .venv-airflow/.done
+S3 := .s3/.done
+MINIO := v0.0.0-20260212201848-7aac2a2c5b7c
 DEV := .venv/.dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-qwen setup-meaning setup-vllm setup-airflow setup-dev demo demo-qwen test test-drivers test-lake test-cluster test-connect test-vllm test-airflow check fix soak bench zip image-check log-store lock clean
+.PHONY: help setup setup-qwen setup-meaning setup-vllm setup-airflow setup-s3 setup-dev demo demo-qwen test test-drivers test-lake test-cluster test-connect test-vllm test-airflow test-s3 check fix soak bench zip image-check log-store lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-28s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +36,8 @@ setup-meaning: $(MEANING) ## all of that and what search by meaning needs
 setup-vllm: $(VLLM) ## build .venv-vllm beside it for the engine vllm, on a CPU (Linux; 7 GB)
 
 setup-airflow: $(AIRFLOW) ## build .venv-airflow beside it, for the DAG in jobs/dags and its tests
+
+setup-s3: $(S3) ## build the server (MinIO; needs Go) and fetch the jars (640 MB) for the tests on S3, into .s3
 
 setup-dev: $(DEV) ## all of that and what tests and checks need
 
@@ -66,6 +70,13 @@ $(AIRFLOW): conf/requirements-airflow.txt conf/setup/install.sh
 	@VENV=.venv-airflow OPTIONS=--no-deps sh conf/setup/install.sh conf/requirements-airflow.txt
 	@touch $@
 
+# A server of its own: neither the project nor what it is installed with.
+$(S3): $(RUN_TIME) conf/setup/s3_jars.py conf/setup/s3-jars.sha256
+	@command -v go >/dev/null || { echo "the tests on S3 build their server with Go: see https://go.dev/dl" >&2; exit 1; }
+	@GOBIN="$(CURDIR)/.s3" go install github.com/minio/minio@$(MINIO)
+	@$(PY) conf/setup/s3_jars.py .s3/jars
+	@touch $@
+
 $(DEV): $(MEANING) $(CLASSES) conf/requirements-dev.txt
 	@sh conf/setup/install.sh conf/requirements-dev.txt
 	@touch $@
@@ -96,6 +107,9 @@ test-vllm: $(DEV) $(VLLM) ## compare the engine vllm with qwen, and run the job 
 
 test-airflow: $(DEV) $(AIRFLOW) ## run the DAG in a real Airflow, with real spark-submit
 	@.venv-airflow/bin/python -m pytest --confcutdir=tests/airflow tests/airflow $(ARGS)
+
+test-s3: $(DEV) $(S3) ## run the job on a real S3 server, also while it fails
+	@$(PY) -m pytest tests/s3 $(ARGS)
 
 check: $(DEV) ## lint, formatting, types, imports between rooms
 	@$(PY) -m ruff check .

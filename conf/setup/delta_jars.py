@@ -33,7 +33,7 @@ def main() -> None:
         return
     print(f"fetching Delta's {len(wanted)} jars")
     with tempfile.TemporaryDirectory() as scratch:
-        fetched = fetch(spark_home, Path(scratch))
+        fetched = fetch(spark_home, Path(scratch), spark_conf("spark.jars.packages", "spark.jars.excludes"))
         if (got := present(fetched)) != wanted:
             lines = "\n".join(f"{digest}  {name}" for name, digest in sorted(got.items()))
             sys.exit(f"the jars that came are not those of {CHECKSUMS.name}; for a new version it should be:\n{lines}")
@@ -44,17 +44,18 @@ def main() -> None:
             shutil.copy(fetched / name, spark_home / "jars" / name)
 
 
-def present(folder: Path) -> dict[str, str]:
-    """Name and sha256 of each of Delta's jars in a folder."""
-    jars = [jar for pattern in OURS for jar in folder.glob(pattern)]
+def present(folder: Path, patterns: tuple[str, ...] = OURS) -> dict[str, str]:
+    """Name and sha256 of each jar in a folder: of Delta's, or of those that are called so."""
+    jars = [jar for pattern in patterns for jar in folder.glob(pattern)]
     return {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in jars}
 
 
-def fetch(spark_home: Path, scratch: Path) -> Path:
-    """The folder that Spark's Ivy put the jars into, by way of a Spark program that does nothing."""
+def fetch(spark_home: Path, scratch: Path, packages: dict[str, str]) -> Path:
+    """The folder that Spark's Ivy put the jars of `packages` (settings of Spark) into, by way of a Spark program that
+    does nothing."""
     nothing = scratch / "nothing.py"
     nothing.touch()
-    settings = {"spark.jars.ivy": str(scratch / "ivy"), **spark_conf("spark.jars.packages", "spark.jars.excludes")}
+    settings = {"spark.jars.ivy": str(scratch / "ivy"), **packages}
     if mirror := os.environ.get("LAKESCRIBE_IVY_SETTINGS"):
         settings["spark.jars.ivySettings"] = mirror
     command = [str(spark_home / "bin" / "spark-submit"), "--master", "local[1]"]
@@ -73,7 +74,7 @@ def fetch(spark_home: Path, scratch: Path) -> Path:
     if done.returncode:
         print(done.stderr[-3000:], file=sys.stderr)
         sys.exit(
-            "Delta's jars could not be fetched: is Maven Central reachable? "
+            "the jars could not be fetched: is Maven Central reachable? "
             "For a mirror, set LAKESCRIBE_IVY_SETTINGS to your ivysettings.xml"
         )
     return scratch / "ivy" / "jars"

@@ -1,4 +1,5 @@
-"""Reads Delta tables without Spark, straight from their log: quick, and a witness of its own."""
+"""Reads Delta tables without Spark, straight from their log: quick, and a witness of its own. A root may be in a store
+(object_store.in_store)."""
 
 from __future__ import annotations
 
@@ -41,8 +42,13 @@ def rows(root: Path, table: str, at: int | None = None) -> list[dict[str, Any]]:
             elif "metaData" in action:
                 names = [column["name"] for column in json.loads(action["metaData"]["schemaString"])["fields"]]
     files = [root / table / unquote(name) for name in live]
-    read = [row for file in files for row in pq.ParquetFile(file).read().to_pylist(maps_as_pydicts="lossy")]
+    read = [row for file in files for row in _read(file)]
     return [{name: row.get(name) for name in names} for row in read]
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    with file.open("rb") as content:
+        return pq.ParquetFile(content).read().to_pylist(maps_as_pydicts="lossy")
 
 
 def contents(root: Path, table: str, without: frozenset[str] = RUN_COLUMNS) -> list[str]:

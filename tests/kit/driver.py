@@ -24,7 +24,7 @@ class Driver:
     goes to a file beside `calls`, which gets the engine's log if the arguments name it."""
 
     def __init__(
-        self, source: Path, root: Path, calls: Path, more: Sequence[str], job: Sequence[str] = TRANSCRIBE
+        self, source: Path | str, root: Path, calls: Path, more: Sequence[str], job: Sequence[str] = TRANSCRIBE
     ) -> None:
         self.root, self.log, self._calls = root, calls.with_suffix(".stderr"), calls
         self.versions = {table.name: delta_log.version(root, table.name) for table in ALL}
@@ -36,7 +36,9 @@ class Driver:
             )
 
     @classmethod
-    def of_tests(cls, source: Path, root: Path, calls: Path, *settings: str, job: Sequence[str] = TRANSCRIBE) -> Driver:
+    def of_tests(
+        cls, source: Path | str, root: Path, calls: Path, *settings: str, job: Sequence[str] = TRANSCRIBE
+    ) -> Driver:
         """With the deterministic engine, which logs to `calls`, and `settings` as for --set."""
         options = set_options(*ENGINE, SHORT_PARTS, f"engine.options.log_path={calls}", *settings)
         return cls(source, root, calls, options, job)

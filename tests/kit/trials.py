@@ -51,8 +51,9 @@ class Undisturbed(Usual):
     rows: list[dict[str, Any]]
 
 
-def undisturbed(folder: Path) -> Undisturbed:
-    rows, root = write_input(folder), folder / "undisturbed"
+def undisturbed(folder: Path, tables: Path | None = None) -> Undisturbed:
+    """`tables`: the folder for its tables, where that is another one, as in a store."""
+    rows, root = write_input(folder), (tables or folder) / "undisturbed"
     manifest = write_manifest(folder / "manifest.parquet", rows)
     driver = Driver.of_tests(manifest, root, folder / "undisturbed.calls", *SETTINGS)
     assert driver.wait() == 0, driver.said()
@@ -79,16 +80,19 @@ class Trial:
         return f"seed {self.seed}: {', '.join(self.events) or 'nothing happened'}: {verdict} ({self.seconds:.0f} s)"
 
 
-def run_trial(folder: Path, usual: Undisturbed, seed: int, drivers: int = 1, most_events: int = 2) -> Trial:
+def run_trial(
+    folder: Path, usual: Undisturbed, seed: int, drivers: int = 1, most_events: int = 2, tables: Path | None = None
+) -> Trial:
     """Starts `drivers` at random moments over manifests that overlap; up to `most_events` things happen to each, and
     one that was killed is started again. Then undisturbed runs over everything, until one leaves nothing to others: its
     tables must be the usual ones."""
     started, trial = time.monotonic(), Trial(seed, drivers)
     folder.mkdir(parents=True)
-    lives = [_Life(folder, usual, random.Random(f"{seed} {index}"), index, drivers) for index in range(drivers)]
+    root = (tables or folder) / "tables"
+    lives = [_Life(folder, root, usual, random.Random(f"{seed} {index}"), index, drivers) for index in range(drivers)]
     with ThreadPoolExecutor(drivers, thread_name_prefix="driver") as pool:
         list(pool.map(lambda life: life.live(life.rng.randint(int(drivers == 1), most_events)), lives))
-    last = _Life(folder, usual, random.Random(), drivers, 1)
+    last = _Life(folder, root, usual, random.Random(), drivers, 1)
     last.finish()
     calls, in_flight = Counter[str](), Counter[str]()
     for life in [*lives, last]:
@@ -98,8 +102,8 @@ def run_trial(folder: Path, usual: Undisturbed, seed: int, drivers: int = 1, mos
     trial.calls, trial.again = calls.total(), calls.total() - len(calls)
     if unpaid := [text for text, count in calls.items() if count > 1 + in_flight[text]]:
         trial.differences.append(f"{len(unpaid)} chunks were recognized again that were not in flight: {unpaid[:3]}")
-    trial.differences += differences(folder / "tables", usual.contents) + doubled(folder / "tables")
-    if claims := delta_log.rows(folder / "tables", CLAIMS.name):
+    trial.differences += differences(root, usual.contents) + doubled(root)
+    if claims := delta_log.rows(root, CLAIMS.name):
         trial.differences.append(f"{len(claims)} claims are left over, such as {claims[0]}")
     trial.seconds = time.monotonic() - started
     return trial
@@ -108,8 +112,11 @@ def run_trial(folder: Path, usual: Undisturbed, seed: int, drivers: int = 1, mos
 class _Life:
     """Of driver number `index`, and of those that are started in its place after it was killed."""
 
-    def __init__(self, folder: Path, usual: Undisturbed, rng: random.Random, index: int, drivers: int) -> None:
-        self.folder, self.usual, self.rng, self.index, self.drivers = folder, usual, rng, index, drivers
+    def __init__(
+        self, folder: Path, root: Path, usual: Undisturbed, rng: random.Random, index: int, drivers: int
+    ) -> None:
+        self.folder, self.root, self.usual = folder, root, usual
+        self.rng, self.index, self.drivers = rng, index, drivers
         self.runs = 0
         self.events: list[str] = []
         self.faults: list[str] = []
@@ -144,7 +151,7 @@ class _Life:
     def _start(self, manifest: Path) -> Driver:
         self.runs += 1
         calls = self.folder / f"driver_{self.index}_{self.runs}.calls"
-        return Driver.of_tests(manifest, self.folder / "tables", calls, *SETTINGS)
+        return Driver.of_tests(manifest, self.root, calls, *SETTINGS)
 
     def _end(self, driver: Driver, fate: Fate) -> None:
         status, said = driver.wait(), driver.said()

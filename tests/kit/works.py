@@ -31,13 +31,13 @@ _BLANK: dict[str, Any] = {
 }
 
 
-def work_row(recording: Path | bytes, **changes: Any) -> dict[str, Any]:
+def work_row(recording: Path | str | bytes, **changes: Any) -> dict[str, Any]:
     """A row of WORK."""
     source = {"content": recording} if isinstance(recording, bytes) else {"uri": str(recording)}
     return _BLANK | source | changes
 
 
-def work(recording: Path | bytes, **changes: Any) -> Work:
+def work(recording: Path | str | bytes, **changes: Any) -> Work:
     return Work(**work_row(recording, **changes))
 
 

@@ -28,7 +28,7 @@ from transforms.audio.splicing import Spliced, opened
 from transforms.audio.timeline import TimeLine
 from transforms.audio.tracks import check_track, chosen_track, others_begin_s
 from transforms.errors import RecordingError
-from transforms.stores.fetch import Source
+from transforms.stores.ranged import Ranged, Source
 
 _RATES_HZ = (1_000, 768_000)
 _MAX_CHANNELS = 64
@@ -110,7 +110,7 @@ def _sound_file(source: Source | BinaryIO) -> Any | None:
     import soundfile
 
     try:
-        file = soundfile.SoundFile(str(source) if isinstance(source, Path) else source)
+        file = soundfile.SoundFile(_by_name(source))
     except (soundfile.LibsndfileError, TypeError):  # TypeError: a headerless .raw, which needs a format
         file = None
     if file is not None and file.format in _BY_LIBSNDFILE:
@@ -133,8 +133,15 @@ def _layout(source: Source) -> str | None:
 
 
 def _rewind(source: Source | BinaryIO) -> None:
-    if not isinstance(source, Path):
+    if not isinstance(source, Path | Ranged):
         source.seek(0)
+
+
+def _by_name(source: Source | BinaryIO | Spliced) -> str | BinaryIO | Spliced:
+    """What the decoders' libraries open: a file's name, or a handle."""
+    if isinstance(source, Path):
+        return str(source.absolute())  # FFmpeg takes what comes before a colon in a relative path for a protocol
+    return source.open() if isinstance(source, Ranged) else source
 
 
 def _claimed_frames(file: Any) -> int:
@@ -254,9 +261,7 @@ def _container(source: Source | BinaryIO | Spliced) -> Any:
     """Raises what PyAV does."""
     import av
 
-    # Whole, since FFmpeg takes what comes before a colon in a relative path for a protocol.
-    file = str(source.absolute()) if isinstance(source, Path) else source
-    return av.open(file, container_options=OPTIONS, metadata_errors="ignore")
+    return av.open(_by_name(source), container_options=OPTIONS, metadata_errors="ignore")
 
 
 def _later_links(

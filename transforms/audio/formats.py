@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from transforms.audio.splicing import opened
-from transforms.stores.fetch import Source
+from transforms.stores.ranged import Source
 
 _STATING = (
     "mov mp4 m4a 3gp 3g2 mj2 matroska webm asf avi flv live_flv wav w64 aiff caf au flac tta ape wv mpc mpc8 tak mxf "

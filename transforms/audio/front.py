@@ -26,7 +26,7 @@ from transforms.audio.quality import Meter
 from transforms.audio.reading import Block, read_audio
 from transforms.audio.vad import Span
 from transforms.errors import RecordingError
-from transforms.stores.fetch import Source, fetched
+from transforms.stores.ranged import Source, source_of
 
 _HEADER_SLACK = (500, 0.05)
 """A header's length may differ from the decoded one by this many ms, or this share, before it is flagged: bit rates
@@ -130,7 +130,7 @@ def front(work: Work, config: Config, clock: StageClock) -> Iterator[Chunk | Clo
     try:
         with ExitStack() as open_files:
             with clock("fetch"):
-                source = open_files.enter_context(fetched(work.uri, work.content, config.fetch))
+                source = open_files.enter_context(source_of(work.uri, work.content, config.fetch))
             read = _reader(source, work, config, clock)
             parts = Parts(config.packing.part_minutes)
             part = Part(work.part_index, work.start_ms, parts, lambda start_ms: read(start_ms, DecodeReport(), None))

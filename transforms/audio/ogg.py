@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from transforms.audio.splicing import opened
-from transforms.stores.fetch import Source
+from transforms.stores.ranged import Source
 
 _FIRST_PAGE = b"OggS\0\2"
 """Capture pattern, version, and the mark of a page that begins a stream."""

@@ -17,7 +17,7 @@ from transforms.audio.mixing import Mixer
 from transforms.audio.quality import Meter
 from transforms.audio.stall import watched
 from transforms.errors import RecordingError
-from transforms.stores.fetch import Source
+from transforms.stores.ranged import Source
 
 Block = NDArray[np.float32]
 """Shape (channels, samples), contiguous, in [-1, 1]."""

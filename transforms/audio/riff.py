@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from transforms.audio.splicing import Spliced, opened
-from transforms.stores.fetch import Source
+from transforms.stores.ranged import Source
 
 UNKNOWN_BYTES = 0x7FFF_0000
 """From here on a chunk's length means 'not known': programs that write to a pipe put it there (FFmpeg, SoX)."""

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
-from transforms.stores.fetch import Source
+from transforms.stores.ranged import Source
 
 
 def opened(source: Source) -> BinaryIO:

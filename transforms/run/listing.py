@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from schemas.config import FetchConfig
 from transforms.errors import ManifestError, NoRecordings
+from transforms.stores.attempts import tried
 from transforms.stores.fetch import local_path, open_filesystem, scheme_of
 from transforms.text import lists
 
@@ -261,9 +262,14 @@ def _remote_files(source: str, config: FetchConfig, left_out: Counter[str]) -> I
     if scheme_of(source) in ("http", "https"):  # no listing there: the address itself is the recording
         yield {"uri": source}
         return
-    filesystem, path = open_filesystem(source, config)
-    pattern = any(mark in path for mark in "*?[") and not filesystem.isfile(path)
-    listed = filesystem.glob(path, detail=True) if pattern else filesystem.find(path, detail=True)
+
+    def ask() -> tuple[Any, str, bool, dict[str, Any]]:
+        filesystem, path = open_filesystem(source, config)
+        pattern = any(mark in path for mark in "*?[") and not filesystem.isfile(path)
+        listed = filesystem.glob(path, detail=True) if pattern else filesystem.find(path, detail=True)
+        return filesystem, path, pattern, listed
+
+    filesystem, path, pattern, listed = tried(ask, source, config)
     for name, info in sorted(listed.items()):
         if info.get("type") != "file" or any(map(_is_hidden, name.removeprefix(path).split("/"))):
             continue

@@ -1,5 +1,4 @@
-"""uri or bytes → something that the decoders can open: a local file, or bytes in memory. Remote files are streamed to a
-temporary file."""
+"""uri or bytes → a local file, or bytes in memory. Remote files are streamed to a temporary file."""
 
 from __future__ import annotations
 
@@ -15,19 +14,19 @@ from urllib.parse import unquote
 
 from schemas.config import FetchConfig
 from transforms.errors import RecordingError
+from transforms.stores.attempts import tried
 from transforms.stores.reasons import explain
 from transforms.stores.roots import allowed, http_options
 from transforms.stores.scratch import scratch_folder
 
-Source = Path | io.BytesIO
+S3 = frozenset({"s3", "s3a"})
 
-_FIRST_WAIT_S = 0.5
 _DATABRICKS = Path("/")
 """Where its machines mount dbfs and Volumes."""
 
 
 @contextmanager
-def fetched(uri: str | None, content: bytes | None, config: FetchConfig) -> Iterator[Source]:
+def fetched(uri: str | None, content: bytes | None, config: FetchConfig) -> Iterator[Path | io.BytesIO]:
     """The recording as a local file or as bytes; a temporary copy is gone afterwards. `content` wins over `uri`.
 
     Raises RecordingError with stage 'fetch'; errors that may pass were tried `config.attempts` times. Raises
@@ -114,18 +113,14 @@ def _checked(path: Path, uri: str | None = None) -> Path:
 
 
 def _download(uri: str, target: Path, config: FetchConfig) -> None:
-    for attempt in range(1, config.attempts + 1):
-        try:
-            filesystem, path = open_filesystem(uri, config)
-            filesystem.get_file(path, str(target), callback=_pace(config))
-            return
-        except (
-            Exception
-        ) as error:  # what a filesystem raises is its plug-in's choice: all of it is explained, none is dropped
-            failure = explain(error, uri)
-            if not failure.transient or attempt == config.attempts:
-                raise failure from error
-            time.sleep(_FIRST_WAIT_S * 2 ** (attempt - 1))
+    def download() -> None:
+        filesystem, path = open_filesystem(uri, config)
+        pace = _pace(config)
+        filesystem.get_file(path, str(target), callback=pace)
+        if pace.size not in (None, target.stat().st_size):
+            raise ConnectionError(f"{target.stat().st_size:,} of {pace.size:,} bytes came")
+
+    tried(download, uri, config)
 
 
 def _pace(config: FetchConfig) -> Any:
@@ -147,7 +142,8 @@ def _pace(config: FetchConfig) -> Any:
 
 
 def open_filesystem(uri: str, config: FetchConfig) -> tuple[Any, str]:
-    """fsspec's filesystem for `uri` and the path in it, with the configured timeouts and options."""
+    """fsspec's filesystem for `uri` and the path in it, with the configured timeouts and options. Those of HTTP and S3
+    try nothing again by themselves: that is for attempts.tried."""
     import fsspec
 
     scheme = scheme_of(uri) or ""
@@ -160,9 +156,14 @@ def open_filesystem(uri: str, config: FetchConfig) -> tuple[Any, str]:
         timeout = aiohttp.ClientTimeout(total=None, connect=config.connect_timeout_s, sock_read=config.read_timeout_s)
         options.setdefault("client_kwargs", {})["timeout"] = timeout
         options |= http_options(uri, config.allowed_roots)
-    elif scheme in ("s3", "s3a"):
-        options.setdefault(
-            "config_kwargs", {"connect_timeout": config.connect_timeout_s, "read_timeout": config.read_timeout_s}
-        )
+    elif scheme in S3:
+        ours = {
+            "connect_timeout": config.connect_timeout_s,
+            "read_timeout": config.read_timeout_s,
+            "retries": {"total_max_attempts": 1, "mode": "standard"},
+        }
+        options["config_kwargs"] = ours | options.get("config_kwargs", {})
     filesystem, path = fsspec.core.url_to_fs(uri, **options)
+    if scheme in S3:
+        filesystem.retries = 1
     return filesystem, path

@@ -9,6 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from schemas.config import ConfigError, FetchConfig
+from transforms.errors import MachineError, RecordingError
+from transforms.stores.attempts import tried
 from transforms.stores.fetch import local_path, open_filesystem, scheme_of
 from transforms.stores.scratch import scratch_folder
 
@@ -80,11 +82,9 @@ def check_folder(folder: str, config: FetchConfig) -> None:
 def _put(copy: Path, folder: str, name: str, config: FetchConfig) -> None:
     """Raises OSError for whatever the store has against it."""
     try:
-        _put_whole(copy, folder, name, config)
-    except OSError:
-        raise
-    except Exception as error:  # a filesystem raises what its plug-in chooses
-        raise OSError(f"{type(error).__name__}: {error}") from error
+        tried(lambda: _put_whole(copy, folder, name, config), f"{folder}/{name}", config)
+    except (RecordingError, MachineError) as error:
+        raise OSError(str(error)) from error
 
 
 def _put_whole(copy: Path, folder: str, name: str, config: FetchConfig) -> None:

@@ -27,6 +27,11 @@ _CREDENTIAL_CODES = frozenset(
 _CREDENTIAL_TEXTS = ("token has expired", "token is expired", "expired token", "expiredtoken", "invalid credentials")
 
 
+_PASSING_CODES = frozenset("RequestTimeout Throttling ThrottlingException RequestLimitExceeded SlowDown".split())
+"""Of S3, which answers some of them with a status that means 'never'."""
+_REGION_CODES = frozenset("AuthorizationHeaderMalformed PermanentRedirect IllegalLocationConstraintException".split())
+
+
 class NotAllowed(OSError):
     """What may not be opened; says why and what to do. An OSError, as a connection that fails."""
 
@@ -41,7 +46,14 @@ def explain(error: Exception, name: str) -> RecordingError:
     refusal = next((cause for cause in _causes(error) if isinstance(cause, NotAllowed)), None)
     if refusal is not None:
         return RecordingError("fetch", "not_allowed", f"{name}: {refusal}")
-    status = _status(error)
+    code, status = code_of(error), _status(error)
+    if code == "NoSuchBucket":
+        return RecordingError("fetch", "no_folder", f"{name}: there is no such bucket; correct the uri or the endpoint")
+    if code in _REGION_CODES:
+        reason = f"{name}: the bucket lies in another region ({_words(error)}); set that, as AWS_REGION or in"
+        return RecordingError("fetch", "region", f"{reason} fetch.storage_options, and try --reprocess failed")
+    if code == "InvalidObjectState":
+        return RecordingError("fetch", "archived", f"{name} is archived; restore it, and try --reprocess failed")
     no_such_name = getattr(error, "errno", None) in (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
     if isinstance(error, FileNotFoundError) or status in (404, 410) or no_such_name:
         return RecordingError(
@@ -56,7 +68,7 @@ def explain(error: Exception, name: str) -> RecordingError:
         )
     if isinstance(error, PermissionError) or status == 403:
         return RecordingError(
-            "fetch", "forbidden", f"no right to read {name}; give the job's user or its credentials access"
+            "fetch", "forbidden", f"{name}: access denied; give the job's user or its credentials the right"
         )
     if isinstance(error, ImportError) or (isinstance(error, ValueError) and "rotocol" in str(error)):
         scheme = urlsplit(name).scheme
@@ -73,7 +85,7 @@ def explain(error: Exception, name: str) -> RecordingError:
         return RecordingError(
             "fetch", "timeout", f"{name}: the server did not answer in time; the next run tries again", transient=True
         )
-    if status is not None and 400 <= status < 500 and status != 429:
+    if status is not None and 400 <= status < 500 and status != 429 and code not in _PASSING_CODES:
         return RecordingError(
             "fetch", "refused", f"{name}: the server answered {status}; open the address by hand to see why"
         )
@@ -84,7 +96,7 @@ def _is_of_credentials(error: Exception) -> bool:
     """Plug-ins turn what the store said into a PermissionError, and leave it in the chain of causes."""
     return any(
         type(cause).__name__ in _CREDENTIAL_ERRORS
-        or _code(cause) in _CREDENTIAL_CODES
+        or _own_code(cause) in _CREDENTIAL_CODES
         or any(text in str(cause).casefold() for text in _CREDENTIAL_TEXTS)
         for cause in _causes(error)
     )
@@ -99,17 +111,26 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def _code(error: BaseException) -> str | None:
-    """The store's word for it: botocore has it in `response`, Azure's client in `error_code`."""
+def code_of(error: BaseException) -> str | None:
+    """The store's word for what `error`, or what it came from, is."""
+    return next(filter(None, map(_own_code, _causes(error))), None)
+
+
+def _own_code(error: BaseException) -> str | None:
+    """botocore has it in `response`, Azure's client in `error_code`."""
     response = getattr(error, "response", None)
     told = response.get("Error", {}).get("Code") if isinstance(response, dict) else getattr(error, "error_code", None)
     return None if told is None else str(getattr(told, "value", told))
 
 
-def _status(error: Exception) -> int | None:
-    """The HTTP status, which aiohttp, Azure's client and gcsfs name each in its own way."""
-    values = (getattr(error, name, None) for name in ("status", "status_code", "code"))
-    return next((value for value in values if isinstance(value, int)), None)
+def _status(error: BaseException) -> int | None:
+    """The HTTP status, which aiohttp, Azure's client, gcsfs and botocore name each in its own way."""
+    for name in ("status", "status_code", "code"):
+        if isinstance(value := getattr(error, name, None), int):
+            return value
+    answers = (getattr(cause, "response", None) for cause in _causes(error))
+    told = (answer.get("ResponseMetadata", {}).get("HTTPStatusCode") for answer in answers if isinstance(answer, dict))
+    return next((value for value in told if isinstance(value, int)), None)
 
 
 def _words(error: Exception) -> str:

@@ -1,0 +1,120 @@
+"""The whole job on a store: manifest and tables on s3a://, recordings on s3://, also while the store fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import fsspec
+import pytest
+
+import jobs.check
+import jobs.export
+import jobs.maintain
+import jobs.manifest
+import jobs.sql
+import jobs.transcribe
+from tests.kit import delta_log
+from tests.kit.comparison import contents, doubled
+from tests.kit.driver import Driver
+from tests.kit.lake import ENGINE, SHORT_PARTS, cut, quick_session, set_options, write_clip, write_clips
+from tests.kit.object_store import BUCKET, Asked, Fault, Proxy, in_store
+from tests.kit.trials import SETTINGS
+from tests.s3.conftest import put
+
+LENGTHS_S = {"clip_00.wav": 3.6, "long.wav": 75.0}
+RECORDINGS = 6
+
+
+@pytest.fixture(scope="module")
+def manifest(store: Proxy, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Written by jobs.manifest, of recordings that lie in the store: short ones, one in parts, a broken one."""
+    folder = tmp_path_factory.mktemp("calls")
+    write_clips(folder, RECORDINGS - 2)
+    write_clip(folder / "long.wav", cut(20, 75, 0.9))
+    (folder / "text.mp3").write_text("This is no recording.")
+    for path in folder.iterdir():
+        put(path, f"audio/{path.name}")
+    store.faults.append(Fault(2, lambda asked: "list-type" in asked.path, 503, "SlowDown"))
+    jobs.manifest.main([f"s3://{BUCKET}/audio", "--out", f"s3://{BUCKET}/manifest.parquet"])
+    return f"s3a://{BUCKET}/manifest.parquet"
+
+
+@dataclass(frozen=True)
+class Night:
+    """What was left of a first run, in which every ninth request to the store failed in one way or another."""
+
+    root: Path
+    driver: Driver
+    failed: int
+
+
+@pytest.fixture(scope="module")
+def night(store: Proxy, manifest: str, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    root = in_store(f"s3a://{BUCKET}/night")
+    store.clear()
+    faults = [
+        Fault(1000, _every(27, 1), 503, "SlowDown"),
+        Fault(1000, _every(27, 10), 429, "TooManyRequests"),
+        Fault(1000, _every(27, 19), cut_bytes=1000),
+    ]
+    store.faults += faults
+    driver = _driver(manifest, root, tmp_path_factory.mktemp("night"))
+    status = driver.wait()
+    failed = sum(1000 - fault.times for fault in faults)
+    store.clear()
+    assert status == 0, driver.said()[-3000:]
+    return Night(root, driver, failed)
+
+
+def _every(nth: int, offset: int) -> Callable[[Asked], bool]:
+    """True for one request of `nth`."""
+    seen = iter(range(1 << 30))
+    return lambda asked: next(seen) % nth == offset
+
+
+def _driver(manifest: str, root: Path, folder: Path, *settings: str) -> Driver:
+    return Driver.of_tests(manifest, root, folder / "driver.calls", *SETTINGS, *settings)
+
+
+def test_a_store_that_fails_now_and_then_loses_and_doubles_nothing(night: Night) -> None:
+    assert night.failed > 20
+    recordings = {Path(row["uri"]).name: row for row in delta_log.rows(night.root, "recordings")}
+    assert {name for name, row in recordings.items() if row["status"] == "ok"} == {*recordings} - {"text.mp3"}
+    assert len(recordings) == RECORDINGS
+    for name, length_s in LENGTHS_S.items():
+        assert recordings[name]["duration_ms"] == pytest.approx(length_s * 1000, abs=1)
+    assert [
+        row["error"]["kind"] if "error" in row else row["kind"] for row in delta_log.rows(night.root, "failures")
+    ] == ["corrupt"]
+    assert not doubled(night.root)
+    assert max(night.driver.calls().values()) == 1
+
+
+def test_a_second_run_does_nothing_and_jobs_work_on_the_tables(
+    night: Night, manifest: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spark = quick_session(tmp_path / "warehouse")
+    before, root = contents(night.root), str(night.root)
+    options = set_options(*ENGINE, SHORT_PARTS, f"engine.options.log_path={tmp_path / 'calls'}")
+    jobs.transcribe.main(["--manifest", manifest, "--tables", root, *options])
+    assert not (tmp_path / "calls").exists()
+    assert contents(night.root) == before
+    capsys.readouterr()
+    jobs.sql.main(["--tables", root, "SELECT count(*) AS recordings FROM recordings WHERE status = 'ok'"])
+    assert str(RECORDINGS - 1) in capsys.readouterr().out
+    jobs.export.main(["--tables", root, "--format", "srt", "--out", f"s3://{BUCKET}/subtitles"])
+    written = fsspec.filesystem("s3").find(f"{BUCKET}/subtitles")
+    assert len(written) == RECORDINGS - 1
+    assert _status(jobs.check.main, ["--tables", root]) == 0, capsys.readouterr().out
+    assert _status(jobs.maintain.main, ["--tables", root, "--dry-run"]) == 0
+    assert contents(night.root) == before
+    spark.stop()
+
+
+def _status(main: Callable[[list[str]], object], arguments: list[str]) -> int:
+    try:
+        return int(main(arguments) or 0)  # type: ignore[call-overload]
+    except SystemExit as ended:
+        return int(ended.code or 0)
