@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from py4j.protocol import Py4JNetworkError
 from pyspark.errors import PySparkException
@@ -31,6 +35,7 @@ _STATUS: dict[type[BaseException], Status] = {
     LostClaims: Status.HELD,
 }
 """Of the errors that a person can mend; the first that fits."""
+_UNITS_S = {"s": 1, "m": 60, "h": 3600}
 _OF_A_TASK = re.compile(r"transforms\.errors\.MachineError: (.+)")
 """In what Spark says of a task that failed."""
 _JAVA_ENDED = (
@@ -103,6 +108,29 @@ def _is_of_java(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, Py4JNetworkError):
         error = error.__cause__ or error.__context__
     return error is not None
+
+
+def stopped_by_signals(told: str) -> threading.Event:
+    """Set by SIGTERM or SIGINT, when `told` is said; a second one ends the process at once, which loses nothing."""
+    stop = threading.Event()
+
+    def handle(number: int, _: Any) -> None:
+        if stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        stop.set()
+        tell(told)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+    return stop
+
+
+def seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if found is None or not float(found.group(1)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write it as in 30s, 5m or 1h")
+    return float(found.group(1)) * _UNITS_S[found.group(2) or "s"]
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:

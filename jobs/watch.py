@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
-import re
-import signal
-import threading
 from typing import Any
 
-from jobs.cli import add_config_arguments, add_tables_arguments, exit_with_reason, load_arguments_config
+from jobs.cli import (
+    add_config_arguments,
+    add_tables_arguments,
+    exit_with_reason,
+    load_arguments_config,
+    seconds,
+    stopped_by_signals,
+)
 from jobs.status import Status
 from schemas.config import ConfigError
 from transforms.lake.session import session
@@ -18,8 +21,6 @@ from transforms.lake.tables import Tables
 from transforms.logs import tell
 from transforms.watching.arrivals import Kind, Watched
 from transforms.watching.watch import Watch
-
-_UNITS_S = {"s": 1, "m": 60, "h": 3600}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--checkpoint", help="what is known of the folder; by default in the tables' folder")
     parser.add_argument("--once", action="store_true", help="do what is there, and end")
     parser.add_argument(
-        "--every", type=_seconds, default=60.0, metavar="60s", help="how often to look: 30s, 5m, 1h (default 60s)"
+        "--every", type=seconds, default=60.0, metavar="60s", help="how often to look: 30s, 5m, 1h (default 60s)"
     )
     parser.add_argument(
         "--batch-hours",
@@ -74,7 +75,7 @@ def _watch(options: argparse.Namespace) -> int:
     place = options.folder or options.manifests
     watched = Watched(kind, place, options.source, dict(options.option))
     spark = session(options.verbose)
-    stop = _stopped_by_signals()
+    stop = stopped_by_signals("stopping when the wave in hand is published; once more: at once")
     checkpoint = options.checkpoint or _default_checkpoint(Tables(spark, options.tables), watched)
     limits: dict[str, Any] = {"batch_hours": options.batch_hours, "settle_s": options.settle_s}
     watch = Watch(spark, config, watched, options.tables, checkpoint, **limits, tell=tell, stop=stop)
@@ -85,34 +86,11 @@ def _watch(options: argparse.Namespace) -> int:
     return len(watch.refused)
 
 
-def _stopped_by_signals() -> threading.Event:
-    """Set by SIGTERM or SIGINT; a second one ends the process at once, which loses nothing either."""
-    stop = threading.Event()
-
-    def handle(number: int, _: Any) -> None:
-        if stop.is_set():
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        stop.set()
-        tell("stopping when the wave in hand is published; once more: at once")
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
-    return stop
-
-
 def _default_checkpoint(tables: Tables, watched: Watched) -> str:
     if tables.in_catalog:
         raise ConfigError("--checkpoint is needed where the tables are in a catalog; give a folder or uri of your own")
     name = hashlib.sha256(f"{watched.kind} {watched.root}".encode()).hexdigest()[:12]
     return f"{tables.root.rstrip('/')}/_watch/{name}"
-
-
-def _seconds(text: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
-    if found is None or not float(found.group(1)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; write it as in 30s, 5m or 1h")
-    return float(found.group(1)) * _UNITS_S[found.group(2) or "s"]
 
 
 def _pair(text: str) -> tuple[str, str]:

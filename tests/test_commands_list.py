@@ -37,7 +37,7 @@ def test_every_command_is_listed_with_what_it_does() -> None:
     done = _run()
     assert done.returncode == 0
     listed = [line.split(maxsplit=3)[2:] for line in done.stdout.splitlines() if "-m jobs." in line]
-    modules = {path.stem for path in (_ROOT / "jobs").glob("*.py")} - {"__init__", "__main__", "cli", "jobs"}
+    modules = {path.stem for path in (_ROOT / "jobs").glob("*.py")} - {"__init__", "__main__", "cli", "jobs", "status"}
     assert {name for name, _ in listed} == {f"jobs.{module}" for module in modules}
     assert all(line for _, line in listed)
 

@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 from schemas.tables import RUNS
 from transforms.errors import LostClaims
 from transforms.lake.tables import Tables
+from transforms.logs import speak
 from transforms.run.registry import Registry
 from transforms.run.signs import Signs
 
@@ -80,6 +81,7 @@ def test_signs_end_with_the_run(tables: Tables) -> None:
 def test_where_no_file_may_be_written_the_table_holds_the_signs(
     tables: Tables, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    speak("text")
     (Path(tables.path(RUNS)) / "_signs").write_text("in the way")
     with Registry(tables, CLAIM_S / 60) as run, Registry(tables, CLAIM_S / 60) as other:
         run.register("config: none")

@@ -87,7 +87,7 @@ def _connected(builder: SparkSession.Builder, over_connect: bool) -> SparkSessio
 def _end_log(log: Path) -> None:
     """At the end of the process: what Spark said is of interest where something was raised that nobody caught."""
     if hasattr(sys, "last_value"):
-        tell(f"what Spark said is in {log}")
+        tell(f"what Spark said is in {log}", logging.WARNING)
     else:
         log.unlink(missing_ok=True)
 

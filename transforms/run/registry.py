@@ -74,7 +74,7 @@ class Registry:
     def living(self) -> dict[str, float]:
         """By run_id, the last signs of life of the other runs that are at work, in seconds since the epoch."""
         rows, signs = self._rows("status = 'running'"), self._signs.last()
-        return {row.run_id: _alive_s(row, signs) for row in rows if self._lives(row, signs)}
+        return {row.run_id: _alive_s(row, signs) for row in rows if lives(row, signs, self._claim_s)}
 
     def may_have_published(self) -> set[str]:
         """The other runs that were at work at some time since this object was made."""
@@ -167,12 +167,6 @@ class Registry:
         row = self._tables.read(RUNS).where(f"run_id = {literal(run_id)}").select("status").first()
         return None if row is None else row.status
 
-    def _lives(self, row: Any, signs: Mapping[str, float]) -> bool:
-        if died_here(row.driver):
-            return False
-        # Clocks of two machines may differ: one that is ahead is no sign of life for ever.
-        return abs(time.time() - _alive_s(row, signs)) <= self._claim_s
-
     def _beat(self) -> None:
         while not self._stop.wait(self.sign_s):
             try:
@@ -187,6 +181,14 @@ class Registry:
         if self._status(self.run_id) != "running":
             self._lost.set()
         self._seen_at = time.monotonic()
+
+
+def lives(row: Any, signs: Mapping[str, float], claim_s: float) -> bool:
+    """Whether the run of this row, which has run_id, driver and alive_at, is at work."""
+    if died_here(row.driver):
+        return False
+    # Clocks of two machines may differ: one that is ahead is no sign of life for ever.
+    return abs(time.time() - _alive_s(row, signs)) <= claim_s
 
 
 def ending(error: BaseException | None, wall_s: float) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from transforms.lake.sql import literal
 from transforms.lake.tables import Tables
 from transforms.logs import tell
 
-_FOLDER = "_signs"
+FOLDER = "_signs"
 """Delta leaves alone what begins with an underline."""
 
 
