@@ -31,7 +31,10 @@ def speak(form: Form, **context: Any) -> None:
     _LOG.handlers[:] = [handler]
     _LOG.propagate = False
     _LOG.setLevel(logging.INFO)
-    sys.excepthook = _tell_trace if form == "json" else sys.__excepthook__
+    if form == "json":
+        sys.excepthook = _tell_trace
+    elif sys.excepthook is _tell_trace:
+        sys.excepthook = sys.__excepthook__
     _context.clear()
     about(**context)
 
