@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,14 +22,36 @@ from pyspark.sql import SparkSession
 
 from schemas.tables import CLAIMS, RUNS
 from tests.connect.server import serving
+from tests.kit import delta_log
 from tests.kit.lake import ROOT, Lake, file_row, set_options, write_clips
 from transforms.lake.context import has_context
 from transforms.run.signs import Signs
 
 ASKED = "SELECT file, language, word_count FROM transcripts ORDER BY file"
 JSON = "SELECT audio_id, take_id, start_ms, word FROM words ORDER BY 1, 3"
-REGROUPED = set_options("segments.max_duration_s=2")
+REGROUPED = set_options("segments.max_ms=2000")
 """Other segments of the same chunks."""
+
+
+_COUNT_TOGETHER = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from schemas.tables import RUNS
+from transforms.lake.session import session
+from transforms.lake.tables import Tables
+
+tables = Tables(session(over_connect=True), sys.argv[1])
+tables.create([RUNS])
+tables.append(RUNS, tables.filled(RUNS, tables.spark.sql("SELECT 'r' AS run_id, 0L AS recordings")))
+
+def count(_: int) -> None:
+    for _ in range(3):
+        tables.update(RUNS, "run_id = 'r'", {"recordings": "recordings + 1"})
+
+with ThreadPoolExecutor(3) as pool:
+    list(pool.map(count, range(3)))
+"""
+"""Three at once, each of which adds 1 three times to the same row."""
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +180,20 @@ def test_what_needs_a_driver_says_so_before_anything_is_written(
         "error: this command needs a driver of its own, and SPARK_REMOTE leads to a Spark Connect server"
     )
     assert both.there.versions() == before
+
+
+def test_writers_that_meet_over_connect_start_anew(server: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _COUNT_TOGETHER, str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "SPARK_REMOTE": server},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [row["recordings"] for row in delta_log.rows(tmp_path, "runs")] == [9]
 
 
 def test_only_one_file_asks_for_spark_s_context(spark: SparkSession) -> None:

@@ -1,5 +1,5 @@
-"""Tables of commit 312269d, which knew neither takes nor claims (tests/lake/earlier/make.py), are told of, brought up, and
-read."""
+"""Tables of each earlier version are told of, brought up, and read: at length those of 0.1, which knew neither takes nor
+claims (tests/lake/earlier/make_0_1.py)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 import transforms.run.plan
 from schemas.config import ConfigError, RetryConfig
 from schemas.tables import ALL, RECORDINGS, WORDS
+from schemas.version import TABLES_VERSION
 from tests.kit.lake import Lake, engine_config
 from transforms.check.command import check
 from transforms.exports.export import export
@@ -25,7 +26,8 @@ from transforms.lake.views import show_in_session
 from transforms.run.republish import republish
 from transforms.search.phrases import search
 
-ARCHIVE = Path(__file__).parent / "earlier" / "tables.zip"
+EARLIER = Path(__file__).parent / "earlier"
+VERSIONS = sorted({path.stem.partition("_")[2] for path in EARLIER.glob("tables_*.zip")} - {"0_1"})
 RETRY_THEN = ("min_audio_ms", "low_confidence")
 """What run_key held of this section."""
 DONE = {"short.wav", "parts.wav", "call.wav", "text.mp3", "doubled.wav", "changed.wav"}
@@ -33,9 +35,9 @@ LEFT = {"pending.wav", "half.wav"}
 """What a driver had recognized that was killed before it was published."""
 
 
-def unpacked(spark: SparkSession, folder: Path) -> tuple[Lake, list[dict[str, Any]]]:
+def unpacked(spark: SparkSession, folder: Path, version: str = "0_1") -> tuple[Lake, list[dict[str, Any]]]:
     """The tables, and the manifest that they were made from."""
-    with zipfile.ZipFile(ARCHIVE) as archive:
+    with zipfile.ZipFile(EARLIER / f"tables_{version}.zip") as archive:
         archive.extractall(folder)
     return Lake(spark, folder), pq.read_table(folder / "manifest.parquet").to_pylist()
 
@@ -119,3 +121,26 @@ def test_views_search_and_exports_read_them(brought_up: tuple[Lake, list[dict[st
     config = engine_config()
     done = export(lake.tables, config, check_request(Request(format="vtt", out=str(tmp_path / "vtt")), config))
     assert (done.files, done.failed) == (len(manifest) - 1, 1)
+
+
+def test_there_is_a_lake_of_every_version() -> None:
+    assert (EARLIER / f"tables_{TABLES_VERSION.replace('.', '_')}.zip").exists(), "make it: tests/lake/earlier/make.py"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_tables_of_each_later_version_are_brought_up_and_nothing_is_recognized_anew(
+    spark: SparkSession, tmp_path: Path, version: str
+) -> None:
+    lake, manifest = unpacked(spark, tmp_path, version)
+    then, before = lake.by_name("recordings"), lake.versions()
+    assert set(then) == {"short.wav", "parts.wav", "call.wav", "text.mp3"}
+    summary = lake.run(manifest)
+    assert (summary.run_id, summary.skipped) == (None, len(manifest))
+    assert not lake.calls()
+    now = lake.by_name("recordings")
+    assert {name: {column: now[name][column] for column in row} for name, row in then.items()} == then
+    assert show_in_session(lake.tables) == []
+    done = check(lake.spark, engine_config(), str(lake.root))
+    assert [(one.check.name, one.check.table.name, one.example) for one in done.findings] == []
+    if version == TABLES_VERSION.replace(".", "_"):
+        assert lake.versions() == before

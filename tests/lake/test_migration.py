@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from pyspark.sql.types import IntegerType, StructField, StructType
 
 from schemas.config import ConfigError
 from schemas.tables import ALL, CHUNKS, FAILURES, RECORDINGS, SEGMENTS, WORDS, to_batch
+from schemas.version import TABLES_VERSION
 from tests.kit import delta_log
-from transforms.lake.migration import declared, missing_columns
+from transforms.lake.creation import properties, set_properties
+from transforms.lake.local_tables import LocalTables
+from transforms.lake.migration import VERSION_PROPERTY, check_version, declared, missing_columns
 from transforms.lake.tables import Tables
 
 WORD = {"word": "ja", "start_ms": 1, "end_ms": 2, "confidence": 0.5, "char_start": 0, "char_end": 2}
@@ -83,6 +87,7 @@ def test_what_is_missing_is_added_in_one_commit_a_table_and_then_no_more(earlier
         schema = earlier.read(table).schema
         assert missing_columns(table, schema, "here") == []
         assert sorted(schema.names) == sorted(table.names) != schema.names
+        assert properties(earlier, table)[VERSION_PROPERTY] == TABLES_VERSION
     comments = {field.name: field.metadata.get("comment") for field in earlier.read(CHUNKS).schema.fields}
     assert comments["flags"] == {name: comment for name, _, comment in CHUNKS.columns}["flags"]
     earlier.create()
@@ -126,6 +131,31 @@ def test_columns_of_somebody_else_stay_and_are_left_alone(spark: SparkSession, t
     tables.upsert(RECORDINGS, rows, RECORDINGS.key)
     found = {row.audio_id: (row.status, row.team) for row in tables.read(RECORDINGS).collect()}
     assert found == {"a": ("ok", "north"), "b": ("ok", None)}
+
+
+def test_tables_of_a_later_version_are_refused_before_anything_is_written(spark: SparkSession, tmp_path: Path) -> None:
+    tables = Tables(spark, str(tmp_path))
+    tables.create()
+    assert {properties(tables, table)[VERSION_PROPERTY] for table in ALL} == {TABLES_VERSION}
+    tables.require()
+    for table in ALL:
+        set_properties(tables, table, {VERSION_PROPERTY: "10.1"})
+    versions = [delta_log.version(tmp_path, table.name) for table in ALL]
+    local = LocalTables(str(tmp_path))
+    for command in (tables.create, tables.upgrade, tables.require, lambda: local.require(RECORDINGS)):
+        with pytest.raises(
+            ConfigError, match=r"is of Lakescribe 10\.1, and this is .* Use Lakescribe 10\.1 or a later one"
+        ):
+            command()
+    assert [delta_log.version(tmp_path, table.name) for table in ALL] == versions
+
+
+@pytest.mark.parametrize(
+    ("mark", "refused"), [(None, False), ("0.1", False), (TABLES_VERSION, False), ("0.10", True), ("1.0", True)]
+)
+def test_versions_are_compared_as_numbers(mark: str | None, refused: bool) -> None:
+    with pytest.raises(ConfigError) if refused else nullcontext():
+        check_version({} if mark is None else {VERSION_PROPERTY: mark}, "here")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from pyspark.sql.types import StructField
 
 from schemas.config import ConfigError
 from schemas.tables import ALL, CHUNKS, RECORDINGS, Table
-from transforms.lake.migration import declared, missing_columns, no_table
+from schemas.version import TABLES_VERSION
+from transforms.lake.migration import VERSION_PROPERTY, check_version, declared, missing_columns, no_table
 from transforms.lake.retries import retried
 from transforms.lake.sql import literal
 from transforms.lake.takes import give_takes
@@ -104,7 +105,8 @@ def _wanted(table: Table) -> dict[str, str]:
 
 def _make(tables: Tables, table: Table) -> None:
     columns = ", ".join(_column((field.name,), field) for field in declared(table).fields)
-    values = {**_FIXED, **_wanted(table), **({_HAS_TAKES: "1"} if table is RECORDINGS else {})}
+    takes = {_HAS_TAKES: "1"} if table is RECORDINGS else {}
+    values = {**_FIXED, **_wanted(table), **takes, VERSION_PROPERTY: TABLES_VERSION}
     tables.spark.sql(
         f"CREATE TABLE IF NOT EXISTS {tables.identifier(table)} ({columns}) USING delta "
         f"COMMENT {literal(table.comment)} TBLPROPERTIES ({_listed(values)})"
@@ -112,11 +114,16 @@ def _make(tables: Tables, table: Table) -> None:
 
 
 def _migrate(tables: Tables, table: Table) -> None:
+    there = properties(tables, table)
+    check_version(there, tables.where(table))
     if missing := missing_fields(tables, table):
         added = ", ".join(_column(path, field) for path, field in missing)
         retried(lambda: tables.spark.sql(f"ALTER TABLE {tables.identifier(table)} ADD COLUMNS ({added})"))
-    there = properties(tables, table)
-    if lacking := {key: value for key, value in _wanted(table).items() if key not in there}:
+    lacking = {key: value for key, value in _wanted(table).items() if key not in there}
+    # Last, since it says that the columns are there.
+    if there.get(VERSION_PROPERTY) != TABLES_VERSION:
+        lacking[VERSION_PROPERTY] = TABLES_VERSION
+    if lacking:
         set_properties(tables, table, lacking)
 
 

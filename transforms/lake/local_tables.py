@@ -11,7 +11,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from schemas.tables import Table
-from transforms.lake.migration import check_key, no_table, of_earlier_version
+from transforms.lake.migration import check_key, check_version, no_table, of_earlier_version
 
 _ODD = frozenset("*?[%")
 """In a folder's name DuckDB takes the first three for patterns, and deltalake the last for an escape."""
@@ -42,9 +42,11 @@ class LocalTables:
         return table.name
 
     def require(self, *tables: Table) -> None:
-        """Raises ConfigError if a table or a column is missing. In the order given, each is as it is now."""
+        """Raises ConfigError if a table or a column is missing, or a later version has made one. In the order given,
+        each is as it is now."""
         for table in tables:
             self._open(table)
+            check_version(self._opened[table.name].metadata().configuration, f"{self.root}/{table.name}")
             names = [field.name for field in self._opened[table.name].schema().fields]
             check_key(table, names, f"{self.root}/{table.name}")
             if missing := [name for name in table.names if name not in names]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import ArrayType, DataType, MapType, StructField, StructType
 
 from schemas.config import ConfigError
 from schemas.tables import Table
+from schemas.version import TABLES_VERSION, VERSION
 
 _ADVICE = "give another --tables, or move {where} away and run again"
+VERSION_PROPERTY = "lakescribe.version"
+"""Of each table: the version that made it, or brought it up. Those of 0.1 have none."""
 _ADDED_TO_KEYS = {"take_id"}
 """Columns of keys that the first versions did not have."""
 
@@ -48,6 +52,20 @@ def missing_columns(table: Table, found: StructType, where: str) -> list[tuple[t
             )
         missing.append((path, wanted))
     return missing
+
+
+def check_version(properties: Mapping[str, str | None], where: str) -> None:
+    """Raises ConfigError if a later version than this one has made the table with these properties."""
+    found = properties.get(VERSION_PROPERTY)
+    if found is not None and _numbers(found) > _numbers(TABLES_VERSION):
+        raise ConfigError(
+            f"{where} is of Lakescribe {found}, and this is {VERSION}, which does not know what is new in it; nothing "
+            f"was written. Use Lakescribe {found} or a later one, here and wherever else these tables are written"
+        )
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(digits) for digits in re.findall(r"\d+", version)]
 
 
 def check_key(table: Table, names: Iterable[str], where: str) -> None:

@@ -20,8 +20,8 @@ from pyspark.sql.types import StructField, StructType
 from schemas.tables import ALL, CHUNKS, LATER, Table
 from transforms.errors import LostClaims
 from transforms.lake.context import hadoop_folder, has_context
-from transforms.lake.creation import create, missing_fields, upgrade
-from transforms.lake.migration import no_table, of_earlier_version
+from transforms.lake.creation import create, missing_fields, properties, upgrade
+from transforms.lake.migration import check_version, no_table, of_earlier_version
 from transforms.lake.retries import retried
 from transforms.lake.session import settings
 from transforms.lake.sql import literal
@@ -56,7 +56,7 @@ class Tables:
 
     def create(self, tables: Iterable[Table] = ALL) -> None:
         """Makes those of `tables` that are missing, and brings those of an earlier version up to this one; makes no
-        commit if all are as they should be. Raises ConfigError for a table that is not ours."""
+        commit if all are as they should be. Raises ConfigError for a table that is not ours, or of a later version."""
         create(self, tables)
 
     def upgrade(self) -> None:
@@ -69,9 +69,10 @@ class Tables:
 
     def require(self, *tables: Table) -> None:
         """For commands that only read: raises ConfigError if one of `tables` (without any: of all) or a column of it is
-        missing."""
+        missing, or a later version has made them."""
         if not self.exists(CHUNKS):
             raise no_table(self.root, CHUNKS)
+        check_version(properties(self, CHUNKS), self.where(CHUNKS))  # all are brought up together
         for table in tables or ALL:
             if not self.exists(table):
                 raise no_table(self.root, table, f"add it with: python -m jobs.publish --tables {self.root}")

@@ -1,38 +1,29 @@
-"""Makes tables.zip: a small lake as commit 312269d left it, which knew neither takes nor claims. With that commit's own
-code, so once, in a checkout of it:
+"""Makes tables_MAJOR_MINOR.zip beside it: a small lake as this version leaves it, for the versions after it. Once, when a
+version is released that has changed the tables:
 
-    git worktree add ../earlier 312269d && cd ../earlier
-    PYTHONPATH=$PWD python ../lakescribe/tests/lake/earlier/make.py ../lakescribe/tests/lake/earlier/tables.zip
+    PYTHONPATH=. python tests/lake/earlier/make.py
 
-Recordings, by name: `short` and `parts` (several parts) and `call` (channels apart) and `text` (no recording) are done;
-`doubled` was done by two drivers at once; `pending` was recognized by a driver that was killed before it published, and
-`half` by one that was killed between words and recordings; `changed` was done again with another voice by one that was
-killed before it deleted what was there before.
+Recordings, by name: `short`, `parts` (several parts), `call` (channels apart), and `text`, which is none. The lake of 0.1 is
+from make_0_1.py.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
-import transforms.job
-import transforms.publish
-from transforms.tables import Tables
 
-from schemas.tables import RECORDINGS
-from tests.lake import Lake, cut, file_row, quick_session, write_clip, write_manifest
+import transforms.run.registry
+from schemas.version import TABLES_VERSION
+from tests.kit.lake import Lake, cut, file_row, quick_session, write_clip, write_manifest
 
-NAMES = ("short", "parts", "call", "doubled", "pending", "half", "changed")
+HERE = Path(__file__).parent
 
 
-class Here(Lake):
+class Nameless(Lake):
     """Names nothing of this machine but where the tables lie, which the tables do not say."""
 
     @property
@@ -40,82 +31,32 @@ class Here(Lake):
         return Path.cwd() / "tables"
 
 
-class Killed(BaseException):
-    """As SIGKILL: nothing is written after it."""
-
-
-def killed(*_: Any, **__: Any) -> None:
-    raise Killed
-
-
-def run_killed(
-    lake: Lake, rows: Sequence[dict[str, Any]], place: Any, name: str, what: Callable[..., None], **more: Any
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transforms.job._Run, "_write_run", lambda run, error: None)
-        patch.setattr(place, name, what)
-        with pytest.raises(Killed):
-            lake.run(rows, **more)
-
-
-def run_twice_at_once(lake: Lake, rows: Sequence[dict[str, Any]]) -> None:
-    """The other driver comes to its end while the first one is about to append."""
-    append, others = transforms.publish._append, []
-
-    def wait_for_another(*arguments: Any) -> None:
-        if not others:
-            others.append(True)
-            lake.run(rows)
-        append(*arguments)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transforms.publish, "_append", wait_for_another)
-        lake.run(rows)
-
-
-def but_recordings(append: Callable[..., None]) -> Callable[..., None]:
-    def until_recordings(tables: Tables, table: Any, rows: Any) -> None:
-        if table is RECORDINGS:
-            raise Killed
-        append(tables, table, rows)
-
-    return until_recordings
-
-
-def main(out: Path) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)  # so that uris are relative, and tell nothing of this machine
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # so that uris are relative
+        patch.setattr(transforms.run.registry, "driver", lambda: "elsewhere/1/1")
         Path("calls").mkdir()
-        clips = {name: Path(f"calls/{name}.wav") for name in NAMES}
-        for index, path in enumerate(clips.values()):
-            write_clip(path, cut(20 * index, 6, 0.95 - index / 100))
+        clips = {name: Path(f"calls/{name}.wav") for name in ("short", "parts", "call")}
+        write_clip(clips["short"], cut(0, 6, 0.95))
         write_clip(clips["parts"], cut(20, 70, 0.9))
         write_clip(clips["call"], cut(0, 12, 0.8), cut(60, 12, 0.8))
         Path("calls/text.mp3").write_text("This is no recording.")
-        rows = {name: file_row(path) for name, path in clips.items()}
-        rows["call"]["channels"] = "split"
-        rows["short"]["score"] = 3
-        rows["text"] = file_row(Path("calls/text.mp3"))
-        lake = Here(quick_session(Path.cwd() / "warehouse"), Path())
-        lake.run([rows[name] for name in ("short", "parts", "call", "text", "changed")])
-        run_twice_at_once(lake, [rows["doubled"]])
-        run_killed(lake, [rows["pending"]], transforms.job, "publish", killed_if_any)
-        run_killed(lake, [rows["half"]], Tables, "append", but_recordings(Tables.append))
-        run_killed(lake, [rows["changed"]], transforms.publish, "delete_stale", killed, reprocess="changed", voice="b")
-        write_manifest(Path("manifest.parquet"), list(rows.values()))
-        assert "tmp" not in str(pq.read_table("manifest.parquet").to_pylist())
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        rows = [*(file_row(path) for path in clips.values()), file_row(Path("calls/text.mp3"))]
+        rows[0]["score"], rows[2]["channels"] = 3, "split"
+        lake = Nameless(quick_session(Path.cwd() / "warehouse"), Path())
+        lake.run(rows)
+        write_manifest(Path("manifest.parquet"), rows)
+        said = [str(lake.rows(path.name)) for path in lake.root.iterdir()]
+        assert not any(word in text for text in said for word in (folder, os.uname().nodename)), "names this machine"
+        with zipfile.ZipFile(
+            out := HERE / f"tables_{TABLES_VERSION.replace('.', '_')}.zip", "w", zipfile.ZIP_DEFLATED
+        ) as archive:
             archive.write("manifest.parquet")
             for path in sorted(Path("tables").rglob("*")):
                 if path.is_file() and path.suffix != ".crc":
                     archive.write(path)
-
-
-def killed_if_any(tables: Tables, takes: Sequence[Any], *_: Any, **__: Any) -> None:
-    if takes:
-        raise Killed
+        print(out)
 
 
 if __name__ == "__main__":
-    out = Path(sys.argv[1]).resolve()
-    main(out)
+    main()
