@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from py4j.protocol import Py4JNetworkError
+from py4j.protocol import Py4JJavaError, Py4JNetworkError
 from pyspark.errors import PySparkException
 
 from jobs.status import Status
 from schemas.config import Config, ConfigError, load_config
 from schemas.shipped import configurations
 from transforms.errors import ExportError, LostClaims, MachineError, ManifestError, NoRecordings, RecordingError
+from transforms.lake.refusals import refusal
 from transforms.lake.session import NoJava
 from transforms.logs import speak, tell
 from transforms.search.embedder import EMBEDDED
@@ -89,12 +90,13 @@ def exit_with_reason() -> Iterator[None]:
     except tuple(_STATUS) as error:
         tell(str(error), logging.ERROR)
         raise SystemExit(next(status for kind, status in _STATUS.items() if isinstance(error, kind))) from None
-    except PySparkException as error:
-        reason = _OF_A_TASK.search(str(error))
+    except (PySparkException, Py4JJavaError) as error:
+        of_a_task = _OF_A_TASK.search(str(error))
+        reason = of_a_task.group(1) if of_a_task else refusal(error)
         if reason is None:
             raise
-        tell(reason.group(1), logging.ERROR)
-        raise SystemExit(Status.MACHINE) from None
+        tell(reason, logging.ERROR)
+        raise SystemExit(Status.MACHINE if of_a_task else Status.NOT_USABLE) from None
     except (Py4JNetworkError, ConnectionError) as error:
         if not _is_of_java(error):
             raise

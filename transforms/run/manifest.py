@@ -17,6 +17,7 @@ from pyspark.storagelevel import StorageLevel
 from schemas.config import AUTO_PER_CHUNK, Config
 from transforms.errors import ManifestError
 from transforms.lake.languages import language_codes
+from transforms.lake.refusals import refusal
 from transforms.text.lists import name_of
 
 _INTEGERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
@@ -189,6 +190,8 @@ def _read_parquet(spark: SparkSession, paths: Sequence[str]) -> DataFrame:
         # Of a folder's files Spark takes one for all, and loses the columns which that has not.
         return _named(raw if len(files) < 2 else _merged(spark, paths, files))
     except (PySparkException, Py4JJavaError) as error:
+        if denied := refusal(error):
+            raise ManifestError(f"the manifest cannot be read: {denied}") from error
         reason = str(error).splitlines()[0 if isinstance(error, PySparkException) else 1].removeprefix(": ")
         hint = "write its times in microseconds, as pandas does with coerce_timestamps='us'"
         advice = hint if "NANOS" in reason else "give --manifest a Parquet file, as python -m jobs.manifest makes it"

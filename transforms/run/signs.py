@@ -27,7 +27,7 @@ class Signs:
     tables lie, and over Spark Connect, the sign is `alive_at` in the table."""
 
     def __init__(self, tables: Tables) -> None:
-        self._tables, self._folder = tables, f"{tables.location(RUNS)}/{_FOLDER}"
+        self._tables, self._folder = tables, f"{tables.location(RUNS)}/{FOLDER}"
         self._in_files = has_context(tables.spark)
         self._filesystem: Any = None
         if self._in_files:

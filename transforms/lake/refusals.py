@@ -1,0 +1,34 @@
+"""What S3 has against the tables or the manifest, out of Hadoop's own words, in a sentence for people."""
+
+from __future__ import annotations
+
+import re
+
+_CREDENTIALS = "the job's credentials for S3 are missing, wrong or have expired; renew them and run again"
+_REASONS = {
+    r"ExpiredToken|InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|TokenRefreshRequired|NoAuthWithAWSException|"
+    r"Unable to load credentials": _CREDENTIALS,
+    r"UnknownStoreException|NoSuchBucket": "there is no such bucket; correct the address, or fs.s3a.endpoint",
+    r"AuthorizationHeaderMalformed|PermanentRedirect|AWSRedirectException": (
+        "the bucket lies in another region; set fs.s3a.endpoint.region"
+    ),
+    r"AccessDeniedException|Status Code: 403": "access denied; give the job's credentials the right, or correct them",
+    r"S3AFileSystem not found|No FileSystem for scheme \"s3\"": (
+        "Spark has nothing that opens it; use s3a://, and start it with --packages org.apache.hadoop:hadoop-aws:3.4.2"
+    ),
+    r"SocketException|SocketTimeoutException|SdkClientException|AWSServiceThrottled|AWSStatus500|ConnectException": (
+        "the store does not answer as it should; run again, which goes on from there"
+    ),
+}
+"""In order: what is denied may be so since the credentials have expired."""
+_WHERE = re.compile(r"s3a?://[^\s:'\"`,;)]+")
+
+
+def refusal(error: Exception) -> str | None:
+    """The sentence, with the first address that is named; None for what is no refusal of S3."""
+    text = str(error)
+    where = _WHERE.search(text)
+    for pattern, reason in _REASONS.items():
+        if "s3" in text and re.search(pattern, text):
+            return f"{where.group() if where else 'S3'}: {reason}"
+    return None
