@@ -91,12 +91,13 @@ def exit_with_reason() -> Iterator[None]:
         tell(str(error), logging.ERROR)
         raise SystemExit(next(status for kind, status in _STATUS.items() if isinstance(error, kind))) from None
     except (PySparkException, Py4JJavaError) as error:
-        of_a_task = _OF_A_TASK.search(str(error))
-        reason = of_a_task.group(1) if of_a_task else refusal(error)
-        if reason is None:
+        if (of_a_task := _OF_A_TASK.search(str(error))) is not None:
+            tell(of_a_task.group(1), logging.ERROR)
+            raise SystemExit(Status.MACHINE) from None
+        if (refused := refusal(error)) is None:
             raise
-        tell(reason, logging.ERROR)
-        raise SystemExit(Status.MACHINE if of_a_task else Status.NOT_USABLE) from None
+        tell(refused.sentence, logging.ERROR)
+        raise SystemExit(Status.MACHINE if refused.may_pass else Status.NOT_USABLE) from None
     except (Py4JNetworkError, ConnectionError) as error:
         if not _is_of_java(error):
             raise

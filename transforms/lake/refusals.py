@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 _CREDENTIALS = "the job's credentials for S3 are missing, wrong or have expired; renew them and run again"
+_NO_ANSWER = "the store does not answer as it should; run again, which goes on from there"
 _REASONS = {
     r"ExpiredToken|InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|TokenRefreshRequired|NoAuthWithAWSException|"
     r"Unable to load credentials": _CREDENTIALS,
@@ -16,19 +18,26 @@ _REASONS = {
     r"S3AFileSystem not found|No FileSystem for scheme \"s3\"": (
         "Spark has nothing that opens it; use s3a://, and start it with --packages org.apache.hadoop:hadoop-aws:3.4.2"
     ),
-    r"SocketException|SocketTimeoutException|SdkClientException|AWSServiceThrottled|AWSStatus500|ConnectException": (
-        "the store does not answer as it should; run again, which goes on from there"
-    ),
+    r"SocketException|SocketTimeoutException|SdkClientException|AWSServiceThrottled|AWSStatus500|"
+    r"ConnectException": _NO_ANSWER,
 }
 """In order: what is denied may be so since the credentials have expired."""
 _WHERE = re.compile(r"s3a?://[^\s:'\"`,;)]+")
 
 
-def refusal(error: Exception) -> str | None:
-    """The sentence, with the first address that is named; None for what is no refusal of S3."""
+@dataclass(frozen=True)
+class Refusal:
+    """`may_pass`: the same may be asked again later."""
+
+    sentence: str
+    may_pass: bool
+
+
+def refusal(error: Exception) -> Refusal | None:
+    """The sentence begins with the first address that is named; None for what is no refusal of S3."""
     text = str(error)
     where = _WHERE.search(text)
     for pattern, reason in _REASONS.items():
         if "s3" in text and re.search(pattern, text):
-            return f"{where.group() if where else 'S3'}: {reason}"
+            return Refusal(f"{where.group() if where else 'S3'}: {reason}", reason == _NO_ANSWER)
     return None

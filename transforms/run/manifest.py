@@ -191,7 +191,7 @@ def _read_parquet(spark: SparkSession, paths: Sequence[str]) -> DataFrame:
         return _named(raw if len(files) < 2 else _merged(spark, paths, files))
     except (PySparkException, Py4JJavaError) as error:
         if denied := refusal(error):
-            raise ManifestError(f"the manifest cannot be read: {denied}") from error
+            raise ManifestError(f"the manifest cannot be read: {denied.sentence}") from error
         reason = str(error).splitlines()[0 if isinstance(error, PySparkException) else 1].removeprefix(": ")
         hint = "write its times in microseconds, as pandas does with coerce_timestamps='us'"
         advice = hint if "NANOS" in reason else "give --manifest a Parquet file, as python -m jobs.manifest makes it"
