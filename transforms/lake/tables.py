@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 from pyspark.errors import AnalysisException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
@@ -200,14 +200,6 @@ class Tables:
         """Sets columns, by SQL, in the rows of the SQL condition `rows`; one commit, none if there are no such rows.
         Returns their number."""
         return self._changed(f"UPDATE {self.identifier(table)} {_set(values)} WHERE {rows}")
-
-    def assign(self, table: Table, rows: str, values: Mapping[str, Column]) -> None:
-        """As `update`, for values that are no SQL."""
-        # Delta's UPDATE takes no parameters.
-        columns = [value.alias(name) for name, value in values.items()]
-        given = self.spark.range(1).select(F.struct(*columns).alias("given"))
-        names = {name: f"s.given.{name}" for name in values}
-        self.merge(table, given, rows, _when("MATCHED", None, f"UPDATE {_set(names)}"))
 
     def delete(self, table: Table, rows: str) -> int:
         """Deletes the rows of the SQL condition `rows`, and returns their number; no commit if there are none."""

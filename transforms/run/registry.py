@@ -15,12 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 from pyspark import InheritableThread
-from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from schemas.tables import RUNS, to_batch
 from transforms.errors import LostClaims
-from transforms.lake.sql import literal
+from transforms.lake.sql import literal, value
 from transforms.lake.tables import Tables
 from transforms.logs import tell
 from transforms.run.drivers import died_here, driver
@@ -125,8 +124,8 @@ class Registry:
     def end(self, values: Mapping[str, Any]) -> None:
         """Writes the run's end; `values` are columns of runs. A run that was taken for dead keeps its status."""
         self.stop()
-        columns = {name: _column(value) for name, value in values.items()}
-        self._tables.assign(RUNS, f"run_id = {literal(self.run_id)} AND status = 'running'", columns)
+        mine = f"run_id = {literal(self.run_id)} AND status = 'running'"
+        self._tables.update(RUNS, mine, {name: value(one) for name, one in values.items()})
 
     @contextmanager
     def running(self, config: str) -> Iterator[str]:
@@ -211,10 +210,3 @@ def next_run_id(now: datetime.datetime, last: str | None) -> str:
 
 def _alive_s(row: Any, signs: Mapping[str, float]) -> float:
     return max(float(row.alive_at.timestamp()), signs.get(row.run_id, 0.0))
-
-
-def _column(value: Any) -> Column:
-    """A value of the driver's as Spark's."""
-    if not isinstance(value, dict):
-        return F.lit(value)
-    return F.map_from_arrays(F.array(*map(F.lit, value)), F.array(*map(F.lit, value.values())))
