@@ -24,11 +24,11 @@ from tests.kit.disturbance import CLAIM_S
 from tests.kit.driver import Driver
 from tests.kit.lake import ENGINE, SHORT_PARTS, cut, quick_session, set_options, write_clip, write_clips
 from tests.kit.object_store import BUCKET, Asked, Fault, Proxy, in_store, reads
-from tests.kit.trials import SETTINGS
 from tests.s3.conftest import put
 
 LENGTHS_S = {"clip_00.wav": 3.6, "long.wav": 75.0}
 RECORDINGS = 6
+_CLAIMS = f"run.claim_minutes={CLAIM_S / 60}"
 _ANONYMOUS = "org.apache.hadoop.fs.s3a.AnonymousAWSCredentialsProvider"
 
 
@@ -81,8 +81,8 @@ def _every(nth: int, whose: Callable[[Asked], bool]) -> Callable[[Asked], bool]:
     return lambda asked: whose(asked) and next(seen) % nth == 0
 
 
-def _driver(manifest: str, root: Path, folder: Path, *settings: str) -> Driver:
-    return Driver.of_tests(manifest, root, folder / "driver.calls", *SETTINGS, *settings)
+def _driver(manifest: str, root: Path, folder: Path) -> Driver:
+    return Driver.of_tests(manifest, root, folder / "driver.calls")
 
 
 def test_a_store_that_fails_now_and_then_loses_and_doubles_nothing(night: Night) -> None:
@@ -155,7 +155,7 @@ def test_a_run_whose_credentials_expire_ends_with_a_sentence_and_the_next_one_go
     store: Proxy, manifest: str, spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = in_store(f"s3a://{BUCKET}/expired")
-    options = set_options(*ENGINE, *SETTINGS, SHORT_PARTS, f"engine.options.log_path={tmp_path / 'calls'}")
+    options = set_options(*ENGINE, SHORT_PARTS, _CLAIMS, f"engine.options.log_path={tmp_path / 'calls'}")
     arguments = ["--manifest", manifest, "--tables", str(root), *options]
     commits: list[Asked] = []
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.kit.object_store import BUCKET, Proxy, in_store
 from tests.kit.trials import run_trial, undisturbed
 
-TRIALS = 2
+TRIALS = 1
 
 
 def test_a_job_killed_over_tables_in_s3_ends_in_the_same_ones(store: Proxy, tmp_path: Path) -> None:
