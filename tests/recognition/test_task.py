@@ -268,7 +268,7 @@ def test_the_engine_starts_before_a_long_recording_was_read(language: str | None
     task = _task(engine, vad=endless, packing={"max_chunk_s": 3}, audio={"block_s": 3}, batching=batching)
     rows, _ = _run([work_row(written(noise(240), 16_000), language=language)], task)
     assert len(rows) > 80
-    assert max(engine.chunks) < 25
+    assert max(engine.chunks) < 30
 
 
 def test_reports_add_up() -> None:

@@ -96,7 +96,7 @@ class Closing:
     quality: dict[str, Any] | None = None
     """As schemas.tables.QUALITY; None if nothing was heard."""
     error: RecordingError | None = None
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: Counter[str] = field(default_factory=Counter, compare=False)
     """What its stages took."""
 
 
