@@ -35,7 +35,7 @@ def test_the_commands_of_readme_and_docs_work_in_order(tmp_path: Path) -> None:
     assert "threshold: 0.6" in shown
     assert "2 recordings published" in published
     (exported,) = outputs.pop("exports")
-    assert exported.count("2 files of 2 recordings") == 2
+    assert exported.count("2 files of 2 recordings") == 3
     (measured,) = outputs.pop("monitoring")
     assert 'lakescribe_recordings{status="ok"} 2.0' in measured
     (watched,) = outputs.pop("watching")
