@@ -15,10 +15,10 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && ln -s "java-17-openjdk-$(dpkg --print-architecture)" /usr/lib/jvm/java-17 \
     && useradd --system --uid 185 --gid 0 --create-home spark \
-    && mkdir /work \
-    && ln -s /opt/lakescribe/examples /work/examples \
-    && chown 185:0 /work \
-    && chmod -R g=u /home/spark /work /etc/passwd \
+    && mkdir /data \
+    && ln -s /opt/lakescribe/examples /data/examples \
+    && chown 185:0 /data \
+    && chmod -R g=u /home/spark /data /etc/passwd \
     && python -m venv /opt/venv
 ENV JAVA_HOME=/usr/lib/jvm/java-17 \
     SPARK_HOME=/opt/spark \
@@ -36,7 +36,7 @@ RUN pip install --no-cache-dir --no-deps --constraint conf/requirements.txt py4j
 COPY conf/spark-gpu.conf conf/
 COPY conf/setup/delta_jars.py conf/setup/delta-jars.sha256 conf/setup/
 RUN python conf/setup/delta_jars.py
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["/opt/entrypoint.sh"]
 CMD ["python", "-m", "jobs"]
 

@@ -26,4 +26,4 @@ try='python -m jobs.manifest examples/audio/voice_memo.m4a --out calls.parquet &
     python -m jobs.sql --tables ./lakehouse "SELECT file, language, word_count, text FROM transcripts"'
 in_image "$container" -- /opt/entrypoint.sh sh -c "[ \"\$(id -u)\" = 185 ] && $try"
 # As --user and OpenShift have it: a number without a name.
-in_image --user 1234:0 "$container" -- /opt/entrypoint.sh sh -c "cd ~ && ln -s /work/examples . && $try"
+in_image --user 1234:0 "$container" -- /opt/entrypoint.sh sh -c "cd ~ && ln -s /data/examples . && $try"
