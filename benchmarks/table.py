@@ -68,7 +68,6 @@ COMPARISONS = [
         "faster-whisper `BatchedInferencePipeline`",
         "python -m benchmarks.against_faster_whisper --long 30 --rounds 1",
         1.2,
-        "two decoders (Whisper and pocketsphinx) against one, which reads with more errors",
     ),
     Comparison(
         "qwen",
@@ -91,7 +90,6 @@ COMPARISONS = [
         "pandas UDFs as tutorials write them",
         "python -m benchmarks.plain_pipeline",
         5.0,
-        "the tiny network is a small part of the work on a CPU",
     ),
     Comparison(
         "padding",
