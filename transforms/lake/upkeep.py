@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import unquote
@@ -23,12 +23,12 @@ _LAYOUT = {
     "spark.databricks.delta.optimize.minFileSize": str(_SMALL_BYTES),
     "spark.databricks.io.skipping.mdc.sortWithinFiles": "true",
 }
+_LISTING_TASKS = "spark.sql.sources.parallelPartitionDiscovery.parallelism"
+"""Tasks in which VACUUM lists a table's folder: 10,000 if nobody says otherwise, of which two have one to list."""
 _NEW_SHARE = 0.25
 _BYTES_ADDED = ("numOutputBytes", "numTargetBytesAdded", "numAddedBytes")
 """What WRITE, MERGE, and UPDATE or DELETE call it in the history."""
 _LOG = "_delta_log"
-_OTHERS = (_LOG, "_signs")
-"""Folders below a table that hold no files of its rows."""
 
 Work = Literal["lay out", "merge"]
 
@@ -49,19 +49,19 @@ class File:
 def files(tables: Tables, table: Table) -> list[File]:
     """All files of rows below the table's folder: of the table as it is, as it was, of its change data feed, and those
     that nobody came to commit."""
-    filesystem, folder = tables.folder(table)
-    there = [status for status in filesystem.listStatus(folder) if status.getPath().getName() not in _OTHERS]
-    found = [File(s.getPath(), s.getLen(), s.getModificationTime()) for s in there if s.isFile()]
-    for below in (status.getPath() for status in there if status.isDirectory()):
-        found += _files_below(filesystem, below)
-    return found
+    return _files_below(*tables.folder(table), but=(_LOG, "_signs"))
 
 
 def live_files(tables: Tables, table: Table) -> list[File]:
     """Those of the table as it is."""
+    return _parted(tables, table)[0]
+
+
+def _parted(tables: Tables, table: Table) -> tuple[list[File], list[File]]:
+    """The files of the table as it is, and all others."""
     there = files(tables, table)
     live = {unquote(uri).rpartition("/")[2] for uri in tables.read(table).inputFiles()} if there else set()
-    return [file for file in there if file.name in live]
+    return [file for file in there if file.name in live], [file for file in there if file.name not in live]
 
 
 def work_to_do(tables: Tables, table: Table, live: list[File]) -> Work | None:
@@ -94,23 +94,25 @@ def _bytes_added(metrics: Mapping[str, str]) -> int:
     return sum(int(metrics.get(name, 0)) for name in _BYTES_ADDED)
 
 
-def unused(tables: Tables, table: Table) -> list[File]:
-    """What VACUUM would remove: files that have been out of the table for `delta.deletedFileRetentionDuration`."""
-    rows = tables.spark.sql(f"VACUUM {tables.identifier(table)} DRY RUN").collect()
-    names = {unquote(row.path).rpartition("/")[2] for row in rows}
-    return [file for file in files(tables, table) if file.name in names]
-
-
-def vacuum(tables: Tables, table: Table) -> None:
-    """Removes them. Without a number of hours: Delta takes no other than the table's own."""
-    tables.spark.sql(f"VACUUM {tables.identifier(table)}").collect()
+def vacuum(tables: Tables, table: Table, *, dry_run: bool = False) -> list[File]:
+    """Removes files that have been out of the table for `delta.deletedFileRetentionDuration`, and those that nobody
+    came to commit in that time; returns them. With `dry_run` they stay."""
+    _, others = _parted(tables, table)
+    if not others:
+        return []
+    # Without a number of hours: Delta takes no other than the table's own.
+    statement = f"VACUUM {tables.identifier(table)}"
+    with settings(tables.spark, {_LISTING_TASKS: str(context.tasks_at_once(tables.spark))}):
+        names = {unquote(row.path).rpartition("/")[2] for row in tables.spark.sql(f"{statement} DRY RUN").collect()}
+        if names and not dry_run:  # it makes two commits, also where there is nothing to remove
+            tables.spark.sql(statement).collect()
+    return [file for file in others if file.name in names]
 
 
 def commits_to_replay(tables: Tables, table: Table) -> int:
     """Commits after the last checkpoint, which every reader of the table has to read one by one."""
-    names = [file.name for file in _log(tables, table)]
-    checkpoints = [_number(name) for name in names if ".checkpoint" in name]
-    return max((_number(name) for name in names if name.endswith(".json")), default=-1) - max(checkpoints, default=-1)
+    log = _log(tables, table)
+    return _last_commit(log) - _last_checkpoint(log)
 
 
 def write_checkpoint(tables: Tables, table: Table) -> int:
@@ -129,19 +131,19 @@ def remove_history(tables: Tables, table: Table, before_ms: int, ticket: Ticket)
     Whoever wrote to the table before `before_ms`, by the store's clock, must have committed it: what VACUUM with no
     retention would also remove, the files of commits still to come, stays.
     """
-    if not files(tables, table) and all(_number(file.name) < 1 for file in _log(tables, table)):
+    last = _last_commit(_log(tables, table))
+    if last < 1 and not files(tables, table):
         return 0  # nothing was ever written to it
-    filesystem, _ = tables.folder(table)
     # A commit that tells of no file, to begin the log with.
     tables.append(table, tables.read(table).limit(0), ticket)
-    first = tables.version(table)
     _checkpoint(tables, table)
-    live = {file.name for file in live_files(tables, table)}
-    old = [file for file in files(tables, table) if file.name not in live and file.modified_ms <= before_ms]
     log = _log(tables, table)
-    if not any(_number(file.name) >= first and ".checkpoint" in file.name for file in log):
+    if (first := _last_checkpoint(log)) <= last:
         raise MachineError(f"no checkpoint of {tables.where(table)} could be written, so its log stays; run again")
+    _, others = _parted(tables, table)
+    old = [file for file in others if file.modified_ms <= before_ms]
     old += [file for file in log if _is_before(file, first, before_ms)]
+    filesystem, _ = tables.folder(table)
     for file in old:
         filesystem.delete(file.path, False)
     # What this process keeps of the log may lead to files that are gone.
@@ -159,11 +161,23 @@ def _log(tables: Tables, table: Table) -> list[File]:
     return _files_below(*tables.log(table))
 
 
-def _files_below(filesystem: Any, folder: Any) -> list[File]:
-    found, statuses = [], filesystem.listFiles(folder, True)
-    while statuses.hasNext():
-        status = statuses.next()
-        found.append(File(status.getPath(), status.getLen(), status.getModificationTime()))
+def _last_commit(log: list[File]) -> int:
+    return max((_number(file.name) for file in log if file.name.endswith(".json")), default=-1)
+
+
+def _last_checkpoint(log: list[File]) -> int:
+    return max((_number(file.name) for file in log if ".checkpoint" in file.name), default=-1)
+
+
+def _files_below(filesystem: Any, folder: Any, but: Collection[str] = ()) -> list[File]:
+    """All files below the folder, but none of its folders of these names."""
+    found = []
+    # Not listFiles, which on a disk starts a process for each file, to ask who may read it.
+    for status in filesystem.listStatus(folder):
+        if status.isFile():
+            found.append(File(status.getPath(), status.getLen(), status.getModificationTime()))
+        elif status.getPath().getName() not in but:
+            found += _files_below(filesystem, status.getPath())
     return found
 
 
