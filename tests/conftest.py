@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from pyspark.sql import SparkSession
 
+from tests.kit import finished as rich
 from tests.kit.lake import quick_session
 
 _ROOT = Path(__file__).parent.parent
@@ -44,3 +45,9 @@ def data() -> Path:
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> SparkSession:
     return quick_session(tmp_path_factory.mktemp("warehouse"))
+
+
+@pytest.fixture(scope="session")
+def finished(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> rich.Finished:
+    """See tests.kit.finished."""
+    return rich.make(spark, tmp_path_factory.mktemp("finished"))

@@ -10,8 +10,8 @@ import pytest
 
 import jobs.check
 from schemas.tables import CHUNKS, CLAIMS, FAILURES, RECORDINGS, RUNS, SEGMENTS, WORDS, Table
-from tests.e2e.conftest import Finished, finished  # noqa: F401
 from tests.kit.comparison import contents
+from tests.kit.finished import Finished
 from tests.kit.lake import Lake, engine_config
 from transforms.check.command import Checked, check
 from transforms.check.look import look
@@ -115,7 +115,7 @@ def break_the_rest(broken: Breaker) -> Told:
 
 
 def test_only_failures_of_alignment_belong_to_a_recording_that_is_unaligned(
-    finished: Finished,  # noqa: F811
+    finished: Finished,
     tmp_path: Path,
 ) -> None:
     broken = Breaker(finished.lake.copy(tmp_path))
@@ -129,14 +129,14 @@ def test_only_failures_of_alignment_belong_to_a_recording_that_is_unaligned(
     assert told(broken.lake, broken.names) == found | {("stale", "failures"): {"clip_04.wav"}}
 
 
-def test_a_good_lake_is_well_and_gets_no_commit(finished: Finished) -> None:  # noqa: F811
+def test_a_good_lake_is_well_and_gets_no_commit(finished: Finished) -> None:
     before = finished.lake.versions()
     assert checked(finished.lake, mend=True) == Checked([], 0)
     assert finished.lake.versions() == before
 
 
 @pytest.mark.parametrize("spoil", [break_transcripts, break_the_rest])
-def test_what_is_wrong_is_told_and_mended(finished: Finished, tmp_path: Path, spoil: Callable[[Breaker], Told]) -> None:  # noqa: F811
+def test_what_is_wrong_is_told_and_mended(finished: Finished, tmp_path: Path, spoil: Callable[[Breaker], Told]) -> None:
     lake, good = finished.lake.copy(tmp_path), contents(finished.lake.root)
     broken = Breaker(lake)
     expected = spoil(broken)
@@ -152,7 +152,7 @@ def test_what_is_wrong_is_told_and_mended(finished: Finished, tmp_path: Path, sp
 
 
 def test_what_needs_an_engine_is_told_and_left(
-    finished: Finished,  # noqa: F811
+    finished: Finished,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -176,7 +176,7 @@ def test_what_needs_an_engine_is_told_and_left(
     assert before["recordings"] == finished.lake.contents("recordings", without=frozenset())["recordings"]
 
 
-def test_what_a_living_run_holds_is_left_to_it(finished: Finished, tmp_path: Path) -> None:  # noqa: F811
+def test_what_a_living_run_holds_is_left_to_it(finished: Finished, tmp_path: Path) -> None:
     lake = finished.lake.copy(tmp_path)
     broken = Breaker(lake)
     lake.add(RUNS, [{"run_id": "z", "status": "running", "alive_at": datetime.datetime.now(datetime.UTC)}])
@@ -190,7 +190,7 @@ def test_what_a_living_run_holds_is_left_to_it(finished: Finished, tmp_path: Pat
 
 
 def test_a_table_that_cannot_be_read_is_told(
-    finished: Finished,  # noqa: F811
+    finished: Finished,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

@@ -18,8 +18,8 @@ import av
 import numpy as np
 import pytest
 
-from tests.e2e.conftest import Finished
 from tests.e2e.test_pending import pending
+from tests.kit.finished import Finished
 from tests.kit.lake import ROOT, Lake, cut, file_row, write_clip
 from transforms.run.job import RunSummary
 

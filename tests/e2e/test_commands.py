@@ -19,8 +19,8 @@ import jobs.publish
 import jobs.transcribe
 from schemas.config import show_config
 from tests.e2e.checkout import environment, start_quickly
-from tests.e2e.conftest import Finished
 from tests.kit import delta_log
+from tests.kit.finished import Finished
 from tests.kit.lake import ENGINE, QUICK_SUBMIT, ROOT, engine_config, set_options, write_manifest
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from schemas.config import Config, load_config
 from schemas.tables import CHUNKS, to_batch
-from tests.e2e.conftest import Finished
+from tests.kit.finished import Finished
 from tests.kit.lake import Lake
 from transforms.audio.front import Work
 from transforms.engines import aligner_specs, recognizer_spec

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Finished
 from tests.e2e.test_company import chunks_of
+from tests.kit.finished import Finished
 from tests.kit.lake import engine_config
 from transforms.audio.front import Work
 

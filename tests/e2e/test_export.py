@@ -16,8 +16,8 @@ from pyspark.sql import functions as F
 
 import jobs.export
 from schemas.tables import RECORDINGS, SEGMENTS, WORDS
-from tests.e2e.conftest import Finished
 from tests.e2e.test_commands import refused
+from tests.kit.finished import Finished
 from tests.kit.lake import Lake
 from transforms.exports import FORMATS
 from transforms.exports.names import file_stem

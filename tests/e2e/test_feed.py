@@ -10,8 +10,8 @@ import duckdb
 import pytest
 
 from schemas.tables import ALL, CLAIMS, EVALUATIONS, Table
-from tests.e2e.conftest import Finished
 from tests.kit import delta_log
+from tests.kit.finished import Finished
 from tests.kit.lake import cut, write_clip
 
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from schemas.tables import ALL, CLAIMS, EVALUATIONS, Table
-from tests.e2e.conftest import Finished
 from tests.e2e.test_bad_input import call_row, last_chunk_of_call
+from tests.kit.finished import Finished
 from tests.kit.lake import Lake, file_row
 
 EMPTY = {

@@ -10,7 +10,7 @@ import pytest
 
 import transforms.run.job
 from schemas.tables import CHUNKS, CLAIMS, RUNS, to_batch
-from tests.e2e.conftest import Finished
+from tests.kit.finished import Finished
 from tests.kit.lake import Lake
 from transforms.errors import LostClaims
 from transforms.lake.tables import Tables

@@ -6,7 +6,7 @@ import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.conftest import Finished
+from tests.kit.finished import Finished
 from tests.kit.lake import Lake, cut, engine_config, file_row, write_clip, write_manifest
 from transforms.engines import aligner_specs, recognizer_spec
 from transforms.run.manifest import read_manifest

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Finished
 from tests.kit import delta_log
+from tests.kit.finished import Finished
 from transforms.lake.tables import Tables
 
 STEPS = (

@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
-from tests.e2e.conftest import Finished
+from tests.kit.finished import Finished
 from tests.kit.lake import cut, file_row, write_clip
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import transforms.run.job
-from tests.e2e.conftest import Finished
 from tests.kit.engine import digest
+from tests.kit.finished import Finished
 from tests.kit.lake import Lake
 
 

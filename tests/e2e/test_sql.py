@@ -21,7 +21,7 @@ import jobs.sql
 from schemas.config import ConfigError
 from schemas.flags import FLAGS
 from schemas.tables import ALL, RECORDINGS, SEGMENTS, WORDS
-from tests.e2e.conftest import Finished
+from tests.kit.finished import Finished
 from tests.kit.lake import Lake
 from transforms.lake.tables import Tables
 from transforms.lake.views import keep_in_catalog, show_in_session, split_statements, views

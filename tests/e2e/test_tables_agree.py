@@ -8,7 +8,7 @@ import pytest
 
 from schemas.config import load_config
 from schemas.tables import ALL, RECORDINGS, SEGMENTS, WORDS
-from tests.e2e.conftest import Finished
+from tests.kit.finished import Finished
 from tests.kit.lake import ENGINE
 from transforms.audio.front import Chunk, Closing, StageClock, Work, front
 from transforms.lake.tables import Tables

@@ -13,8 +13,8 @@ from pyspark.sql import SparkSession
 
 import jobs.erase
 from schemas.tables import ALL, CLAIMS, ERASED, LATER, RECORDINGS, RUNS, SEGMENTS, WORDS, Table
-from tests.e2e.conftest import Finished, finished  # noqa: F401
 from tests.e2e.test_readers import Stopped
+from tests.kit.finished import Finished
 from tests.kit.lake import Lake, engine_config
 from tests.maintenance.made import DECLARED, OF_RECORDINGS, add, append, files_that_name, make, said
 from transforms.check.command import check
@@ -170,7 +170,7 @@ def test_the_command_chooses_tells_and_does_nothing_when_it_is_dry(
 
 
 def test_an_erased_recording_is_not_transcribed_again_unless_that_is_allowed(
-    finished: Finished,  # noqa: F811
+    finished: Finished,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

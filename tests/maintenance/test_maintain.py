@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 
 import jobs.maintain
 from schemas.tables import CHUNKS, CLAIMS, RECORDINGS, RUNS, WORDS
-from tests.e2e.conftest import Finished, finished  # noqa: F401
+from tests.kit.finished import Finished
 from tests.kit.lake import Lake, engine_config
 from transforms.check.command import check
 from transforms.lake import upkeep
@@ -153,7 +153,7 @@ def test_the_command_says_what_it_would_do_and_then_that_there_is_nothing(
     assert "there is no step 'vacum'" in capsys.readouterr().err
 
 
-def test_a_run_goes_on_beside_it(finished: Finished, tmp_path: Path) -> None:  # noqa: F811
+def test_a_run_goes_on_beside_it(finished: Finished, tmp_path: Path) -> None:
     lake = finished.lake.copy(tmp_path)
     before, done, rounds, raised = lake.contents("recordings", "segments", "words"), threading.Event(), 0, []
 

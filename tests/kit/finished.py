@@ -1,4 +1,4 @@
-"""One rich lake, made once; what changes tables does so in a copy."""
+"""One rich lake, made once a process; what changes tables does so in a copy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from pyspark.sql import SparkSession
 
 from schemas.config import SAMPLE_RATE_HZ
@@ -23,11 +22,9 @@ class Finished:
     audio: Path
 
 
-@pytest.fixture(scope="session")
-def finished(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def make(spark: SparkSession, folder: Path) -> Finished:
     """Short recordings, one in parts, one with a channel a speaker, one as bytes, a silent one, and two that cannot be
     read."""
-    folder = tmp_path_factory.mktemp("finished")
     audio = folder / "audio"
     rows = [file_row(path) for path in write_clips(audio, 5, 7.0)]
     rows[0] |= {"speaker_name": "Ann", "score": 3, "tags": ["a", "b"]}
