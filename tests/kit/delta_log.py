@@ -53,9 +53,12 @@ def _read(file: Path) -> list[dict[str, Any]]:
 
 def contents(root: Path, table: str, without: frozenset[str] = RUN_COLUMNS) -> list[str]:
     """All rows, each as text without the columns in `without`, sorted: equal for equal tables."""
-    return sorted(
-        json.dumps({name: row[name] for name in sorted(row.keys() - without)}, default=str) for row in rows(root, table)
-    )
+    return sorted(text(row, without) for row in rows(root, table))
+
+
+def text(row: dict[str, Any], without: frozenset[str] = RUN_COLUMNS) -> str:
+    """The row without these columns."""
+    return json.dumps({name: row[name] for name in sorted(row.keys() - without)}, default=str)
 
 
 def _commits(root: Path, table: str) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What S3 has against the tables or the manifest, out of Hadoop's own words, in a sentence for people."""
+"""What a store has against the tables or the manifest, out of Hadoop's own words, in a sentence for people."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 _CREDENTIALS = "the job's credentials for S3 are missing, wrong or have expired; renew them and run again"
 _NO_ANSWER = "the store does not answer as it should; run again, which goes on from there"
+_NO_ROOM = re.compile(r"(?i)no space left on device|not enough space|disk quota exceeded")
 _REASONS = {
     r"ExpiredToken|InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|TokenRefreshRequired|NoAuthWithAWSException|"
     r"Unable to load credentials": _CREDENTIALS,
@@ -21,7 +22,7 @@ _REASONS = {
     r"SocketException|SocketTimeoutException|SdkClientException|AWSServiceThrottled|AWSStatus500|"
     r"ConnectException": _NO_ANSWER,
 }
-"""In order: what is denied may be so since the credentials have expired."""
+"""Of S3. In order: what is denied may be so since the credentials have expired."""
 _WHERE = re.compile(r"s3a?://[^\s:'\"`,;)]+")
 
 
@@ -34,8 +35,14 @@ class Refusal:
 
 
 def refusal(error: Exception) -> Refusal | None:
-    """The sentence begins with the first address that is named; None for what is no refusal of S3."""
+    """The sentence begins with the first address that is named; None for what is no refusal of a store."""
     text = str(error)
+    if _NO_ROOM.search(text):
+        return Refusal(
+            "no room is left on the disk of the tables, or on Spark's own (SPARK_LOCAL_DIRS, TMPDIR); make room and "
+            "run again, which goes on from there",
+            True,
+        )
     where = _WHERE.search(text)
     for pattern, reason in _REASONS.items():
         if "s3" in text and re.search(pattern, text):
