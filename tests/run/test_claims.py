@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
+from schemas.config import MAX_WAVES_AT_ONCE, Config, show_config
 from schemas.tables import CHUNKS, CLAIMS, RECORDINGS, RUNS, SEGMENTS, WORDS, to_batch
 from transforms.errors import LostClaims
 from transforms.lake.tables import Tables
@@ -21,6 +22,7 @@ from transforms.run.registry import Registry, next_run_id
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 MINUTES = 10.0
+CONFIG = show_config(Config())
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ class Run:
 
     def __init__(self, tables: Tables) -> None:
         self.tables, self.registry = tables, Registry(tables, MINUTES)
-        self.run_id = self.registry.register("config: none")
+        self.run_id = self.registry.register(CONFIG)
         self.claims = Claims(tables, self.registry)
 
     def seem_dead(self) -> None:
@@ -73,7 +75,7 @@ def test_runs_register_in_order_and_a_run_that_ended_is_no_other(runs: list[Run]
     second.registry.end({"status": "failed", "error": "no", "stage_seconds": {"load": 1.5}, "recordings": 3})
     (row,) = second.tables.read(RUNS).where(f"run_id = '{second.run_id}'").collect()
     assert (row.status, row.error, row.stage_seconds, row.recordings) == ("failed", "no", {"load": 1.5}, 3)
-    assert row.config == "config: none"
+    assert row.config == CONFIG
     assert set(third.registry.living()) == {first.run_id}
 
 
@@ -101,7 +103,7 @@ def test_the_claims_of_a_dead_run_are_taken_over_and_what_it_still_writes_is_lef
     dead.seem_dead()
     assert heir.claims.take({"d": None}).held == {"d": [dead.run_id]}
     tables.append(CHUNKS, chunk, writer.ticket())
-    tables.append(CHUNKS, chunk, Writer(dead.run_id, lane_name(7)).ticket())
+    tables.append(CHUNKS, chunk, Writer(dead.run_id, lane_name(1)).ticket())
     recording = tables.frame(pa.Table.from_batches([to_batch([{"audio_id": "d"}], RECORDINGS.arrow)]))
     tables.append(RECORDINGS, recording, Writer(dead.run_id, "publisher").ticket())
     assert not tables.read(RECORDINGS).where("audio_id = 'd'").count()
@@ -115,6 +117,14 @@ def test_the_claims_of_a_dead_run_are_taken_over_and_what_it_still_writes_is_lef
         dead.claims.confirm(["e"])
     heir.seem_dead()
     assert second_heir.claims.take({"d": None}).held == {"d": [dead.run_id, heir.run_id]}
+
+
+def test_a_run_has_the_lanes_that_its_configuration_says_and_all_if_that_is_not_known(runs: list[Run]) -> None:
+    one = runs[0]
+    assert one.registry.waves_at_once(one.run_id) == Config().run.waves_at_once < MAX_WAVES_AT_ONCE
+    one.tables.update(RUNS, f"run_id = '{one.run_id}'", {"config": "NULL"})
+    assert one.registry.waves_at_once(one.run_id) == MAX_WAVES_AT_ONCE
+    assert one.registry.waves_at_once("of no run that is known") == MAX_WAVES_AT_ONCE
 
 
 def test_a_run_that_wakes_up_finds_out_before_it_writes(runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,6 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from schemas.config import MAX_WAVES_AT_ONCE
 from schemas.tables import CHUNKS, CLAIMS, FAILURES, RECORDINGS, SEGMENTS, WORDS
 from transforms.errors import LostClaims
 from transforms.lake.sql import any_of, literal
@@ -160,7 +159,7 @@ class Claims:
             if not self._registry.ended(run_id):
                 # First, so that one whose commit is left out by a fence finds out why.
                 self._registry.mark_lost(run_id)
-                for lane in range(MAX_WAVES_AT_ONCE):
+                for lane in range(self._registry.waves_at_once(run_id)):
                     self._tables.fence(CHUNKS, writer_name(run_id, lane_name(lane)))
                 for table in PUBLISHED:
                     self._tables.fence(table, writer_name(run_id, "publisher"))

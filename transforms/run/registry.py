@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyspark import InheritableThread
 from pyspark.sql import functions as F
 
+from schemas.config import MAX_WAVES_AT_ONCE
 from schemas.tables import RUNS, to_batch
 from transforms.errors import LostClaims
 from transforms.lake.sql import literal, value
@@ -101,6 +102,12 @@ class Registry:
     def ended(self, run_id: str) -> bool:
         """True for a run that came to its end by itself: it writes nothing more."""
         return self._status(run_id) in ("ok", "failed")
+
+    def waves_at_once(self, run_id: str) -> int:
+        """Of the run's configuration; as many as any can have where that does not say."""
+        row = self._tables.read(RUNS).where(f"run_id = {literal(run_id)}").select("config").first()
+        found = re.search(r"^  waves_at_once: (\d+)$", row.config or "", re.MULTILINE) if row else None
+        return int(found.group(1)) if found else MAX_WAVES_AT_ONCE
 
     def mark_lost(self, run_id: str) -> None:
         """Another run has died: its claims are taken over."""
