@@ -14,7 +14,8 @@ from tests.kit.comparison import contents
 from tests.kit.finished import Finished
 from tests.kit.lake import Lake, engine_config
 from transforms.check.command import Checked, check
-from transforms.check.look import look
+from transforms.check.look import Look, look
+from transforms.check.repair import repair
 from transforms.lake.sql import literal
 from transforms.run.registry import Registry
 
@@ -28,8 +29,11 @@ def checked(lake: Lake, *, mend: bool = False) -> Checked:
 
 
 def told(lake: Lake, names: dict[str, str]) -> Told:
+    return by_check(look(lake.tables, Registry(lake.tables, 5)), names)
+
+
+def by_check(seen: Look, names: dict[str, str]) -> Told:
     """By check and table, the names of the recordings (or the ids of runs) that it is about."""
-    seen = look(lake.tables, Registry(lake.tables, 5))
     rows = {(one.check.name, one.check.table.name): seen.rows(one.check).collect() for one in seen.findings}
     return {key: {names.get(row[0], row[0]) for row in found} for key, found in rows.items()}
 
@@ -141,10 +145,14 @@ def test_what_is_wrong_is_told_and_mended(finished: Finished, tmp_path: Path, sp
     broken = Breaker(lake)
     expected = spoil(broken)
     before = lake.versions()
-    assert told(lake, broken.names) == expected
-    assert lake.versions() == before, "looking wrote something"
-    done = checked(lake, mend=True)
-    assert [(one.check.name, one.check.table.name, one.example) for one in done.findings] == []
+    with Registry(lake.tables, 5) as registry:
+        seen = look(lake.tables, registry)
+        assert by_check(seen, broken.names) == expected
+        assert lake.versions() == before, "looking wrote something"
+        with registry.running("config: none"):
+            repair(lake.tables, registry, engine_config(), seen)
+        left = look(lake.tables, registry).findings
+    assert [(one.check.name, one.check.table.name, one.example) for one in left] == []
     assert contents(lake.root) == good
     assert not lake.stale()
     assert not lake.rows("claims")

@@ -70,10 +70,9 @@ def test_no_table_can_be_forgotten() -> None:
     assert (order[0], order[-1]) == (RECORDINGS, CLAIMS)
 
 
-@pytest.mark.parametrize("place", ["folder", "catalog"])
-def test_every_table_loses_its_rows_its_files_and_its_log(spark: SparkSession, tables: Tables, place: str) -> None:
-    if place == "catalog":
-        tables = make(Tables(spark, "spark_catalog.erase_test"), [GONE, STAYS])
+def test_every_table_loses_its_rows_its_files_and_its_log(spark: SparkSession) -> None:
+    """In a catalog; of tables in a folder below."""
+    tables = make(Tables(spark, "spark_catalog.erase_test"), [GONE, STAYS])
     root = Path(str(tables.folder(WORDS)[1].toUri().getPath())).parent
     add(tables, WORDS, GONE)
     orphan = next((root / "words").glob("*.parquet"))
@@ -98,24 +97,13 @@ def test_every_table_loses_its_rows_its_files_and_its_log(spark: SparkSession, t
     assert versions(tables) == before
 
 
-@pytest.mark.parametrize("step", ["_delete", "remove_history"])
-def test_what_was_killed_is_finished_by_the_next_call(
-    tables: Tables, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    """With a part of the tables done."""
-    where: Any = _Erasure if step == "_delete" else erasing
-    original, tried = getattr(where, step), []
-
-    def stopped(*arguments: Any) -> int:
-        tried.append(step)
-        if len(tried) > 3:
-            raise Stopped
-        return int(original(*arguments))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(where, step, stopped)
-        with pytest.raises(Stopped):
-            erased(tables, GONE)
+def test_what_was_killed_is_finished_by_the_next_call(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a part of the tables done, and once more with a part of their histories."""
+    for where, step in ((_Erasure, "_delete"), (erasing, "remove_history")):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, step, _stopped_after(3, getattr(where, step)))
+            with pytest.raises(Stopped):
+                erased(tables, GONE)
     # Noted before all else: nothing brings it back meanwhile.
     with Registry(tables, 5) as registry:
         registry.register("config: none")
@@ -127,6 +115,17 @@ def test_what_was_killed_is_finished_by_the_next_call(
     assert done.files
     assert [*files_that_name(Path(tables.root), GONE)] == []
     assert names_of(tables, WORDS) == {STAYS}
+
+
+def _stopped_after(calls: int, original: Any) -> Any:
+    tried = iter(range(calls))
+
+    def step(*arguments: Any) -> int:
+        if next(tried, None) is None:
+            raise Stopped
+        return int(original(*arguments))
+
+    return step
 
 
 def test_what_a_living_run_holds_waits_and_so_do_the_files(
@@ -187,7 +186,7 @@ def test_an_erased_recording_is_not_transcribed_again_unless_that_is_allowed(
     assert [*files_that_name(lake.root, *names)] == []
     assert contents(lake) == kept
     assert check(lake.spark, engine_config(), str(lake.root)).findings == []
-    for reprocess in ("no", "failed", "all"):
+    for reprocess in ("failed", "all"):
         summary = lake.run([*manifest[:2], manifest[9]], reprocess=reprocess)
         assert (summary.erased, summary.recordings) == (2, reprocess == "all")
     assert command(lake.tables, monkeypatch, "--allow-again", "--audio-ids", mine["audio_id"]) == 0
