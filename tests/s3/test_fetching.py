@@ -38,7 +38,8 @@ def _heard(uri: str, config: Config | None = None, part_index: int = 0) -> tuple
 
 
 def _plain(closing: Closing) -> dict[str, Any]:
-    return {**dataclasses.asdict(closing), "work": None}
+    """Without the work, whose address differs, and the seconds it took."""
+    return {**dataclasses.asdict(closing), "work": None, "seconds": None}
 
 
 def _failure(uri: str, config: Config | None = None) -> RecordingError:
@@ -90,10 +91,12 @@ def test_a_part_in_s3_is_that_of_a_local_file(
     assert _plain(closing) == _plain(own_closing)
 
 
-@pytest.mark.parametrize(("suffix", "share"), [("wav", 0.45), ("flac", 0.7)])  # FLAC looks for the place by halving
+@pytest.mark.parametrize(("suffix", "share"), [("wav", 0.5), ("flac", 0.7)])
 def test_a_part_of_a_long_recording_does_not_read_all_of_it(
     store: Proxy, long: dict[str, Path], suffix: str, share: float
 ) -> None:
+    """A minute of seven: of 13 blocks 3 of its own, the first one, and those beside it. FLAC looks for the place by
+    halving."""
     uri = put(long[suffix], f"long.{suffix}")
     for part_index in (0, 4):
         store.clear()
