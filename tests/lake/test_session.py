@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 _STARTED = """
-import sys
+import os, sys
 import transforms.lake.session as session
 from pyspark.sql import SparkSession
-SparkSession.Builder.getOrCreate = lambda builder: None  # Spark's own start is not what is looked at
+# Spark's own start is not what is looked at.
+SparkSession.Builder.getOrCreate = lambda builder: os.system("echo said by Java; echo and as an error >&2")
 session.session()
 from pathlib import Path
 assert len(list(Path(sys.argv[1]).iterdir())) == 1
@@ -30,3 +31,5 @@ def test_the_log_is_kept_only_if_something_was_raised(tmp_path: Path, then: str,
     found = list(tmp_path.iterdir())
     assert len(found) == logs, done.stderr
     assert all(f"what Spark said is in {log}" in done.stderr for log in found)
+    assert all(log.read_text() == "said by Java\nand as an error\n" for log in found)
+    assert "Java" not in done.stdout + done.stderr

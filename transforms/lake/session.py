@@ -93,20 +93,23 @@ def _end_log(log: Path) -> None:
 
 
 def _started_quietly(builder: SparkSession.Builder, log: int, name: str) -> SparkSession:
-    """Java and the Python workers inherit the standard error they are started with: for that moment it is the log
-    file."""
+    """Java and the Python workers inherit what they are started with: for that moment the output and the errors of this
+    process go to the log file. On the output are a command's results alone; VACUUM, for one, would talk there."""
+    sys.stdout.flush()
     sys.stderr.flush()
-    terminal = os.dup(2)
+    terminal = {number: os.dup(number) for number in (1, 2)}
     try:
-        os.dup2(log, 2)
+        for number in terminal:
+            os.dup2(log, number)
         return builder.getOrCreate()
     except Exception:
-        os.dup2(terminal, 2)
+        os.dup2(terminal[2], 2)
         tell(f"Spark did not start; what it said is in {name}", logging.WARNING)
         raise
     finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
+        for number, own in terminal.items():
+            os.dup2(own, number)
+            os.close(own)
 
 
 def log_store() -> dict[str, str]:
