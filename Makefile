@@ -122,7 +122,7 @@ fix: $(DEV) ## mend what lint and formatting can mend by themselves
 	@$(PY) -m ruff format .
 
 soak: $(DEV) ## kill the job TRIALS times and compare its tables
-	@$(PY) -m tests.soak --trials $(TRIALS)
+	@$(PY) -m tests.soak --trials $(TRIALS) $(ARGS)
 
 bench: $(DEV) $(VLLM) ## all comparisons with peers, two hours (ARGS="--only short padding")
 	@$(PY) -m benchmarks.table $(ARGS)

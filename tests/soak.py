@@ -1,4 +1,4 @@
-"""Many trials:  python -m tests.soak --trials 50 [--drivers 3] [--seed 1] [--tables s3a://bucket/soak]
+"""Many trials:  python -m tests.soak --trials 50 [--drivers 3 | --watch] [--seed 1] [--tables s3a://…]
 
 Drivers are killed or stopped at random, alone or two or more at once in one lake, and the tables compared with those of
 an undisturbed run. Trial k of seed S has the seed S + k - 1: repeat one that failed with --trials 1 --seed <its seed>.
@@ -26,12 +26,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="of the first trial; random without it")
     parser.add_argument("--events", type=int, default=3, help="most kills and stops of a driver")
     parser.add_argument("--tables", help="a folder of a store for the tables, where the environment leads; else local")
+    parser.add_argument("--watch", action="store_true", help="jobs.watch over a folder, one at a time")
     options = parser.parse_args(arguments)
+    if options.watch and options.drivers > 1:
+        parser.error("--watch: of a folder and its checkpoint there is one watch at a time")
     tables = None if options.tables is None else in_store(options.tables)
     first = options.seed if options.seed is not None else random.randrange(1_000_000)
     folder, started, trials = Path(tempfile.mkdtemp(prefix="soak-")), time.monotonic(), list[Trial]()
     print(f"seeds {first} to {first + options.trials - 1}, in {folder}", flush=True)
-    usual = undisturbed(folder, tables)
+    usual = undisturbed(folder, tables, watch=options.watch)
     print(f"undisturbed: {usual.calls} chunks in {usual.seconds:.0f} s", flush=True)
     for seed in range(first, first + options.trials):
         drivers = random.Random(seed).randint(min(2, options.drivers), options.drivers)

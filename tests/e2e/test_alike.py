@@ -12,7 +12,7 @@ from tests.kit.lake import Lake, write_clips
 
 
 def test_a_broken_engine_stops_the_run_and_costs_no_recording(spark: SparkSession, tmp_path: Path) -> None:
-    lake, clips = Lake(spark, tmp_path), write_clips(tmp_path / "audio", 12, 1.5)
+    lake, clips = Lake(spark, tmp_path), write_clips(tmp_path / "audio", 8, 1.5)
     broken = tmp_path / "broken"
     broken.touch()
     # Tasks of one recording, in which no process meets so many in a row: the driver counts over all of them.

@@ -32,9 +32,9 @@ _WHAT = {
 
 @dataclass(frozen=True)
 class Usual:
-    """The run that nobody disturbs, with which all trials are compared."""
+    """The run that nobody disturbs, with which all trials are compared. `source` is what its `job` is given."""
 
-    manifest: Path
+    source: Path
     contents: Mapping[str, list[str]]
     commits: Mapping[str, int]
     calls: int

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +20,7 @@ from schemas.tables import CLAIMS
 from tests.kit import delta_log
 from tests.kit.comparison import COMPARED, contents, differences, doubled
 from tests.kit.disturbance import CLAIM_S, Fate, Usual, disturb
-from tests.kit.driver import Driver
+from tests.kit.driver import TRANSCRIBE, Driver
 from tests.kit.lake import cut, file_row, write_clip, write_clips, write_manifest
 
 SETTINGS = (
@@ -32,6 +34,7 @@ SETTINGS = (
 LEFT = "left to other runs"
 """Part of what a driver says of recordings that others hold."""
 _LAST_RUNS = 5
+_LONG_AGO_S = 1_700_000_000
 
 
 def write_input(folder: Path) -> list[dict[str, Any]]:
@@ -49,18 +52,24 @@ def write_input(folder: Path) -> list[dict[str, Any]]:
 @dataclass(frozen=True)
 class Undisturbed(Usual):
     rows: list[dict[str, Any]]
+    job: Sequence[str]
 
 
-def undisturbed(folder: Path, tables: Path | None = None) -> Undisturbed:
-    """`tables`: the folder for its tables, where that is another one, as in a store."""
+def undisturbed(folder: Path, tables: Path | None = None, *, watch: bool = False) -> Undisturbed:
+    """`tables`: the folder for its tables, where that is another one, as in a store. With `watch` the recordings arrive
+    in a folder, and the job is jobs.watch."""
     rows, root = write_input(folder), (tables or folder) / "undisturbed"
-    manifest = write_manifest(folder / "manifest.parquet", rows)
-    driver = Driver.of_tests(manifest, root, folder / "undisturbed.calls", *SETTINGS)
+    job, source = TRANSCRIBE, write_manifest(folder / "manifest.parquet", rows)
+    if watch:
+        job, source = ("jobs.watch", "--once", "--folder"), folder / "audio"
+        for path in source.iterdir():
+            os.utime(path, (_LONG_AGO_S, _LONG_AGO_S))  # so that none seems to be written still
+    driver = Driver.of_tests(source, root, folder / "undisturbed.calls", *SETTINGS, job=job)
     assert driver.wait() == 0, driver.said()
     seconds, calls = driver.seconds, driver.calls()
     assert calls and max(calls.values()) == 1, "the undisturbed run recognized a chunk twice"
     commits = {table: delta_log.version(root, table) for table in COMPARED}
-    return Undisturbed(manifest, contents(root), commits, calls.total(), seconds, rows)
+    return Undisturbed(source, contents(root), commits, calls.total(), seconds, rows, job)
 
 
 @dataclass
@@ -124,14 +133,14 @@ class _Life:
 
     def live(self, events: int) -> None:
         """Until `events` things have happened, or nothing is left to do."""
-        manifest = self.usual.manifest
+        source = self.usual.source
         if self.drivers > 1:
             rows = self.rng.sample(self.usual.rows, self.rng.randint(len(self.usual.rows) // 2, len(self.usual.rows)))
-            manifest = write_manifest(self.folder / f"manifest_{self.index}.parquet", rows)
+            source = write_manifest(self.folder / f"manifest_{self.index}.parquet", rows)
             time.sleep(self.rng.uniform(0, self.usual.seconds))
         goes_on = True
         while goes_on:
-            driver, fate = self._start(manifest), Fate()
+            driver, fate = self._start(source), Fate()
             while events and not driver.ended:
                 disturb(self.rng, driver, self.usual, self.drivers, fate)
                 events -= 1
@@ -142,16 +151,16 @@ class _Life:
         """Runs over everything that nobody disturbs, until one leaves nothing to others."""
         for _ in range(_LAST_RUNS):
             time.sleep(CLAIM_S)
-            driver = self._start(self.usual.manifest)
+            driver = self._start(self.usual.source)
             self._end(driver, Fate())
             if LEFT not in driver.said():
                 return
         self.faults.append(f"{_LAST_RUNS} runs after all others had ended still left recordings to them")
 
-    def _start(self, manifest: Path) -> Driver:
+    def _start(self, source: Path) -> Driver:
         self.runs += 1
         calls = self.folder / f"driver_{self.index}_{self.runs}.calls"
-        return Driver.of_tests(manifest, self.root, calls, *SETTINGS)
+        return Driver.of_tests(source, self.root, calls, *SETTINGS, job=self.usual.job)
 
     def _end(self, driver: Driver, fate: Fate) -> None:
         status, said = driver.wait(), driver.said()
