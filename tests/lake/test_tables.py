@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import shutil
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +10,8 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from schemas.tables import ALL, FAILURES, RECORDINGS, SEGMENTS, to_batch
+from schemas.tables import ALL, FAILURES, RECORDINGS, SEGMENTS, Table, to_batch
+from transforms.lake import creation
 from transforms.lake.sql import any_of
 from transforms.lake.tables import Tables
 from transforms.lake.tickets import Ticket
@@ -33,6 +37,27 @@ def test_a_table_whose_making_was_killed_is_made_anew(spark: SparkSession, tmp_p
     assert tables.read(FAILURES).count() == 0
 
 
+def test_a_table_that_another_run_begins_to_make_at_the_same_moment_is_waited_for(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CREATE TABLE IF NOT EXISTS does nothing where a log has been begun."""
+    another, tables = Tables(spark, str(tmp_path / "another")), Tables(spark, str(tmp_path / "tables"))
+    another.create([FAILURES])
+    log, begun = Path(tables.path(FAILURES)) / "_delta_log", Path(another.path(FAILURES)) / "_delta_log"
+    make = creation._make
+
+    def beside_another(tables: Tables, table: Table) -> None:
+        log.mkdir(parents=True)
+        threading.Timer(1.0, shutil.copytree, (begun, log), {"dirs_exist_ok": True}).start()
+        make(tables, table)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(creation, "_make", beside_another)
+        tables.create([FAILURES])
+    assert tables.read(FAILURES).count() == 0
+    assert commits(tables, [FAILURES]) == 1
+
+
 def segments(tables: Tables, *keys: tuple[str, str, int], text: str = "t") -> DataFrame:
     rows = [{"audio_id": a, "take_id": k, "segment_index": i, "text": text} for a, k, i in keys]
     return tables.spark.createDataFrame(pa.Table.from_batches([to_batch(rows, SEGMENTS.arrow)]))
@@ -42,8 +67,8 @@ def shown(tables: Tables) -> list[tuple[Any, ...]]:
     return sorted((row.audio_id, row.take_id, row.segment_index, row.text) for row in tables.read(SEGMENTS).collect())
 
 
-def commits(tables: Tables) -> int:
-    return sum(tables.spark.sql(f"DESCRIBE HISTORY {tables.identifier(table)}").count() for table in ALL)
+def commits(tables: Tables, which: Iterable[Table] = ALL) -> int:
+    return sum(tables.history(table).count() for table in which)
 
 
 def test_creating_again_makes_no_commit_and_the_schema_is_the_declared_one(tables: Tables) -> None:

@@ -15,6 +15,7 @@ from pyspark.sql.types import StructField
 from schemas.config import ConfigError
 from schemas.tables import ALL, CHUNKS, RECORDINGS, Table
 from schemas.version import TABLES_VERSION
+from transforms.errors import MachineError
 from transforms.lake.migration import VERSION_PROPERTY, check_version, declared, missing_columns, no_table
 from transforms.lake.retries import retried
 from transforms.lake.sql import literal
@@ -64,12 +65,16 @@ def _create(tables: Tables, table: Table) -> None:
         _check_free(tables, table)
         try:
             retried(lambda: _make(tables, table))
-            return
         except AnalysisException as error:
             # Another run came before this one, but not to its commit yet.
             if "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION" not in str(error) or attempt == _TRIES - 1:
                 raise
             time.sleep(1)
+        else:
+            # Delta makes nothing where another run has begun a log in this very moment.
+            if tables.exists(table):
+                return
+    raise MachineError(f"{tables.where(table)} could not be made, though nobody else was seen to make it; run again")
 
 
 def upgrade(tables: Tables) -> None:
