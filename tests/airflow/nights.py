@@ -179,11 +179,6 @@ def drivers(tables: str) -> list[int]:
     return found
 
 
-def parent(pid: int) -> int:
-    """Of a driver: the Java process of its spark-submit."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
 def left_in(tables: Path) -> dict[str, Any]:
     """What the tables hold: their contents without what tells who made them when, keys that stand twice, how the runs ended in
     their order, and the error rates."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import signal
 import subprocess
@@ -24,11 +23,9 @@ from airflow.utils.session import create_session
 from sqlalchemy import select
 
 from tests.airflow.conftest import DAG_FILE
-from tests.airflow.nights import DAYS, NAME, VARIABLE, Site, drivers, fresh_dag, left_in, parent, run, schedule
+from tests.airflow.nights import DAYS, NAME, VARIABLE, Site, drivers, fresh_dag, left_in, run, schedule
 
 FIRST, SECOND = DAYS
-TRIALS = int(os.environ.get("TRIALS", "1"))
-"""Days whose job is killed."""
 SUCCESS = ("success", 1)
 _PARSE = """
 import json, sys, time
@@ -139,33 +136,6 @@ def test_a_driver_left_behind_by_execution_timeout_ends_soon_and_the_retry_makes
     assert left["doubled"] == []
     for table, rows in night.left["contents"].items():
         assert left["contents"][table] == rows, table
-
-
-@pytest.mark.parametrize("trial", range(TRIALS))
-def test_a_day_whose_job_is_killed_at_random_ends_in_the_tables_of_an_undisturbed_run(night: Night, trial: int) -> None:
-    rng = random.Random(seed := random.randrange(1_000_000))
-    name = f"killed_{trial}"
-    settings, killed = night.site.settings(name), list[str]()
-
-    def kill() -> None:
-        for _ in range(rng.randint(1, 2)):
-            table, version = rng.choice(["runs", "claims", "chunks", "words", "recordings"]), rng.randint(1, 3)
-            commit = night.site.file(name) / table / "_delta_log" / f"{version:020}.json"
-            while not (commit.exists() and (pids := drivers(settings["tables"]))):
-                time.sleep(0.02)
-            time.sleep(rng.uniform(0, 1))
-            what, victims = rng.choice([("driver", pids), ("java", list(map(parent, pids)))])
-            for pid in victims:
-                os.kill(pid, signal.SIGKILL)
-            killed.append(f"{what} after commit {version} of {table}")
-
-    threading.Thread(target=kill, daemon=True).start()
-    states = run(settings, day=FIRST, leave_out="check|evaluate|export|maintain")
-    print(f"seed {seed}: {', '.join(killed) or 'nothing happened'}; tries: {states['transcribe'][1]}")
-    assert states["transcribe"][0] == "success"
-    left = left_in(night.site.file(name))
-    assert left["doubled"] == []
-    assert left["contents"] == night.left["contents"]
 
 
 def test_a_day_without_recordings_is_skipped_with_all_after_it(empty: Site, capfd: pytest.CaptureFixture[str]) -> None:

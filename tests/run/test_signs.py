@@ -88,6 +88,6 @@ def test_where_no_file_may_be_written_the_table_holds_the_signs(
         assert "signs of life go to the table runs" in capsys.readouterr().err
         first = other.living()[run.run_id]
         deadline = time.time() + 10 * CLAIM_S
-        while other.living()[run.run_id] == first and time.time() < deadline:
+        while other.living().get(run.run_id, first) == first and time.time() < deadline:
             time.sleep(0.1)
         assert other.living()[run.run_id] > first
