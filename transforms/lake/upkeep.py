@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import unquote
 
+from pyspark.sql import Row
+
 from schemas.tables import Table
 from transforms.errors import MachineError
 from transforms.lake import context
@@ -94,19 +96,23 @@ def _bytes_added(metrics: Mapping[str, str]) -> int:
     return sum(int(metrics.get(name, 0)) for name in _BYTES_ADDED)
 
 
-def vacuum(tables: Tables, table: Table, *, dry_run: bool = False) -> list[File]:
-    """Removes files that have been out of the table for `delta.deletedFileRetentionDuration`, and those that nobody
-    came to commit in that time; returns them. With `dry_run` they stay."""
+def unused(tables: Tables, table: Table) -> list[File]:
+    """What VACUUM would remove: files that have been out of the table for `delta.deletedFileRetentionDuration`, and
+    those that nobody came to commit in that time."""
     _, others = _parted(tables, table)
-    if not others:
-        return []
-    # Without a number of hours: Delta takes no other than the table's own.
-    statement = f"VACUUM {tables.identifier(table)}"
-    with settings(tables.spark, {_LISTING_TASKS: str(context.tasks_at_once(tables.spark))}):
-        names = {unquote(row.path).rpartition("/")[2] for row in tables.spark.sql(f"{statement} DRY RUN").collect()}
-        if names and not dry_run:  # it makes two commits, also where there is nothing to remove
-            tables.spark.sql(statement).collect()
+    names = {unquote(row.path).rpartition("/")[2] for row in _vacuum(tables, table, " DRY RUN")} if others else set()
     return [file for file in others if file.name in names]
+
+
+def vacuum(tables: Tables, table: Table) -> None:
+    """Removes them, and makes two commits, also where there are none."""
+    _vacuum(tables, table)
+
+
+def _vacuum(tables: Tables, table: Table, more: str = "") -> list[Row]:
+    """Without a number of hours: Delta takes no other than the table's own."""
+    with settings(tables.spark, {_LISTING_TASKS: str(context.tasks_at_once(tables.spark))}):
+        return tables.spark.sql(f"VACUUM {tables.identifier(table)}{more}").collect()
 
 
 def commits_to_replay(tables: Tables, table: Table) -> int:

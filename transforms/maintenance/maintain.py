@@ -19,6 +19,7 @@ from transforms.lake.upkeep import (
     commits_to_replay,
     lay_out,
     live_files,
+    unused,
     vacuum,
     work_to_do,
     write_checkpoint,
@@ -110,7 +111,9 @@ class Upkeep:
 
     def vacuum(self) -> Iterator[Done]:
         for table in self.tables.present():
-            if old := vacuum(self.tables, table, dry_run=self.dry_run):
+            if old := unused(self.tables, table):
+                if self.may_write():
+                    vacuum(self.tables, table)
                 yield Done("vacuum", table.name, f"removed: {_sum(old)}")
 
     def logs(self) -> Iterator[Done]:
