@@ -74,9 +74,7 @@ def _create(tables: Tables, table: Table) -> None:
             # Delta makes nothing where another run has begun a log in this very moment.
             if tables.exists(table):
                 return
-    raise MachineError(
-        f"{tables.where(table)} could not be made: others begin to make it and do not end; run again"
-    )
+    raise MachineError(f"{tables.where(table)} could not be made: others begin to make it and do not end; run again")
 
 
 def upgrade(tables: Tables) -> None:
