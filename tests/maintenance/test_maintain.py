@@ -114,7 +114,9 @@ def test_old_files_go_when_nobody_may_need_them(lake: Lake) -> None:
     (would,) = maintained(lake, "vacuum", dry_run=True)
     assert would.what.startswith(f"removed: {len(files) - 1} files, ")
     assert set((lake.root / "words").rglob("*.parquet")) == files
+    assert not lake.rows("runs")
     assert maintained(lake, "vacuum") == [would]
+    assert [row["status"] for row in lake.rows("runs")] == ["ok"], "jobs.erase looks for runs at work"
     assert {path.name for path in (lake.root / "words").rglob("*.parquet")} == names(lake)
     assert [row["audio_id"] for row in lake.rows("words")] == ["b"]
 
