@@ -179,6 +179,15 @@ def drivers(tables: str) -> list[int]:
     return found
 
 
+def java_of(driver: int) -> int | None:
+    """The spark-submit that started this driver; None if that has ended."""
+    try:
+        parent = int(Path(f"/proc/{driver}/stat").read_text().rpartition(")")[2].split()[1])
+        return parent if b"SparkSubmit" in Path(f"/proc/{parent}/cmdline").read_bytes() else None
+    except OSError:
+        return None
+
+
 def left_in(tables: Path) -> dict[str, Any]:
     """What the tables hold: their contents without what tells who made them when, keys that stand twice, how the runs ended in
     their order, and the error rates."""

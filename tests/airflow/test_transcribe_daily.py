@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -23,9 +24,11 @@ from airflow.utils.session import create_session
 from sqlalchemy import select
 
 from tests.airflow.conftest import DAG_FILE
-from tests.airflow.nights import DAYS, NAME, VARIABLE, Site, drivers, fresh_dag, left_in, run, schedule
+from tests.airflow.nights import DAYS, NAME, VARIABLE, Site, drivers, fresh_dag, java_of, left_in, run, schedule
 
 FIRST, SECOND = DAYS
+TRIALS = int(os.environ.get("TRIALS", "1"))
+"""Nights whose job is killed at random."""
 SUCCESS = ("success", 1)
 _PARSE = """
 import json, sys, time
@@ -136,6 +139,46 @@ def test_a_driver_left_behind_by_execution_timeout_ends_soon_and_the_retry_makes
     assert left["doubled"] == []
     for table, rows in night.left["contents"].items():
         assert left["contents"][table] == rows, table
+
+
+@pytest.mark.parametrize("trial", range(TRIALS))
+def test_a_day_whose_job_is_killed_at_random_ends_in_the_tables_of_an_undisturbed_run(night: Night, trial: int) -> None:
+    rng = random.Random(seed := random.randrange(1_000_000))
+    tables = night.site.file(f"killed_{trial}")
+    settings = night.site.settings(tables.name)
+    events, ended, met = list[str](), threading.Event(), set[int]()
+
+    def kill_the_next_driver() -> None:
+        table, version = rng.choice(["runs", "claims", "chunks", "words", "recordings"]), rng.randint(0, 2)
+        what, wait_s = rng.choice(["driver", "java", "both"]), rng.uniform(0, 3)
+        commit = tables / table / "_delta_log" / f"{version:020}.json"
+        while not ended.wait(0.02):
+            # A driver whose spark-submit has ended is one of a try before, which is about to end.
+            at_work = [(pid, java) for pid in drivers(str(tables)) if (java := java_of(pid)) and pid not in met]
+            if commit.exists() and at_work:
+                ((driver, java),) = at_work
+                met.add(driver)
+                time.sleep(wait_s)
+                victims = {"driver": [driver], "java": [java], "both": [driver, java]}[what]
+                for pid in victims if java_of(driver) == java else []:
+                    os.kill(pid, signal.SIGKILL)
+                    events.append(f"{what} {wait_s:.1f} s after commit {version} of {table}")
+                return
+
+    def kill() -> None:
+        for _ in range(rng.randint(1, 2)):
+            kill_the_next_driver()
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    states = run(settings, day=FIRST, leave_out="check|evaluate|export|maintain")
+    ended.set()
+    killer.join()
+    print(f"trial {trial}, seed {seed}: {'; '.join(dict.fromkeys(events)) or 'nothing happened'}: {states['transcribe']}")
+    assert states["transcribe"] == ("success", 1 + len(set(events)))
+    left = left_in(tables)
+    assert left["doubled"] == []
+    assert left["contents"] == night.left["contents"]
 
 
 def test_a_day_without_recordings_is_skipped_with_all_after_it(empty: Site, capfd: pytest.CaptureFixture[str]) -> None:
