@@ -174,7 +174,9 @@ def test_a_day_whose_job_is_killed_at_random_ends_in_the_tables_of_an_undisturbe
     states = run(settings, day=FIRST, leave_out="check|evaluate|export|maintain")
     ended.set()
     killer.join()
-    print(f"trial {trial}, seed {seed}: {'; '.join(dict.fromkeys(events)) or 'nothing happened'}: {states['transcribe']}")
+    print(
+        f"trial {trial}, seed {seed}: {'; '.join(dict.fromkeys(events)) or 'nothing happened'}: {states['transcribe']}"
+    )
     assert states["transcribe"] == ("success", 1 + len(set(events)))
     left = left_in(tables)
     assert left["doubled"] == []
