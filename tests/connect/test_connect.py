@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,11 +21,14 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from schemas.config import ConfigError
 from schemas.tables import CLAIMS, RUNS
 from tests.connect.server import serving
 from tests.kit import delta_log
 from tests.kit.lake import ROOT, Lake, file_row, set_options, write_clips
+from transforms.errors import MachineError
 from transforms.lake.context import has_context
+from transforms.lake.session import session
 from transforms.run.signs import Signs
 
 ASKED = "SELECT file, language, word_count FROM transcripts ORDER BY file"
@@ -180,6 +184,24 @@ def test_what_needs_a_driver_says_so_before_anything_is_written(
         "error: this command needs a driver of its own, and SPARK_REMOTE leads to a Spark Connect server"
     )
     assert both.there.versions() == before
+
+
+def test_a_server_that_is_not_there_is_told_in_a_sentence_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transforms.lake.session._ANSWERS_WITHIN_S", 1.0)
+    with socket.socket() as taken:  # and not listened on
+        taken.bind(("127.0.0.1", 0))
+        where = f"sc://127.0.0.1:{taken.getsockname()[1]}/"
+        monkeypatch.setenv("SPARK_REMOTE", f"{where};token=secret")
+        with pytest.raises(MachineError) as raised:
+            session(over_connect=True)
+    assert str(raised.value).startswith(f"the Spark Connect server of SPARK_REMOTE, {where}, has not answered for 1 s")
+
+
+@pytest.mark.parametrize("address", ["sc:/spark", "sc://spark:port"])
+def test_an_address_that_is_none_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("SPARK_REMOTE", address)
+    with pytest.raises(ConfigError, match=f"SPARK_REMOTE is {address}, which is no address as in"):
+        session(over_connect=True)
 
 
 def test_writers_that_meet_over_connect_start_anew(server: str, tmp_path: Path) -> None:

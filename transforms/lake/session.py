@@ -20,6 +20,7 @@ from pyspark.sql import SparkSession
 
 from schemas.config import ConfigError
 from schemas.shipped import conf
+from transforms.errors import MachineError
 from transforms.lake.context import has_context, is_over_connect
 from transforms.logs import Relay, in_json, tell
 from transforms.packages import require_packages
@@ -32,6 +33,7 @@ _LOG_PREFIX = "lakescribe-spark-"
 _LOG_KEPT_S = 86_400.0
 """A log that its process could not remove, since it failed or was killed, is there for so long at least."""
 _BYTES_PER_ARROW_BATCH = 32 << 20
+_ANSWERS_WITHIN_S = 30.0
 _OVER_CONNECT = [f"jobs.{name}" for name in ("publish", "search", "export", "evaluate", "report", "sql")]
 
 
@@ -42,7 +44,7 @@ class NoJava(RuntimeError):
 def session(verbose: bool = False, *, over_connect: bool = False) -> SparkSession:
     """Quiet unless `verbose`: what Java and the decoders' libraries say goes to a file. Raises NoJava before Spark
     could fail in its own words. `over_connect`: the caller can do without a driver of its own; raises ConfigError if
-    it cannot, and SPARK_REMOTE names a Spark Connect server."""
+    it cannot, and SPARK_REMOTE names a Spark Connect server; MachineError if that does not answer."""
     builder = SparkSession.builder.appName("lakescribe")
     if is_over_connect():
         return _connected(builder, over_connect)
@@ -81,7 +83,31 @@ def _connected(builder: SparkSession.Builder, over_connect: bool) -> SparkSessio
     require_packages("Spark Connect", ("grpc", "grpc_status", "zstandard"), "'lakescribe[connect]'")
     import delta.connect.exceptions  # noqa: F401  # so that its errors come with their names
 
+    if (address := os.environ.get("SPARK_REMOTE", "")).startswith("sc:"):
+        _reach(address)
     return builder.getOrCreate()
+
+
+def _reach(address: str) -> None:
+    """Raises ConfigError or MachineError: Spark's client would try in silence for ten minutes and more."""
+    import grpc
+    from pyspark.sql.connect.client import DefaultChannelBuilder
+
+    where = address.partition(";")[0]  # a token may follow
+    try:
+        channel = DefaultChannelBuilder(address).toChannel()
+    except ValueError as error:
+        raise ConfigError(
+            f"SPARK_REMOTE is {where}, which is no address as in sc://spark.example.com:15002: {first_line(error)}"
+        ) from None
+    with channel:
+        try:
+            grpc.channel_ready_future(channel).result(_ANSWERS_WITHIN_S)
+        except grpc.FutureTimeoutError:
+            raise MachineError(
+                f"the Spark Connect server of SPARK_REMOTE, {where}, has not answered for {_ANSWERS_WITHIN_S:.0f} s; "
+                f"start it, or correct the address"
+            ) from None
 
 
 def _end_log(log: Path) -> None:
