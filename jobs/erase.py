@@ -31,8 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="jobs.erase",
         description=__doc__,
-        epilog=f"exit status: 0 if all is gone, {Status.NOT_WELL} if something has to wait for other runs. "
-        "jobs.embed and jobs.evaluate must not be at work at the same time.",
+        epilog=f"exit status: 0 if all is gone, {Status.NOT_WELL} if something has to wait for other runs",
     )
     add_config_arguments(parser)
     add_tables_arguments(parser)

@@ -9,7 +9,8 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from jobs.cli import add_tables_arguments, exit_with_reason, table
+from jobs.cli import add_config_arguments, add_tables_arguments, exit_with_reason, load_arguments_config, table
+from schemas.config import show_config
 from schemas.tables import RECORDINGS
 from transforms.evaluation.evaluate import BINS, calibration_error, difference
 from transforms.evaluation.evaluations import (
@@ -27,6 +28,7 @@ from transforms.evaluation.references import find_references
 from transforms.lake.session import session
 from transforms.lake.tables import Tables
 from transforms.logs import tell
+from transforms.run.registry import Registry
 from transforms.text.normalize import check_packages
 
 _SHOWN_GROUPS = 40
@@ -35,6 +37,7 @@ _MARKS = {"equal": "{}", "delete": "[-{}-]", "insert": "{{+{}+}}"}
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="jobs.evaluate", description=__doc__)
+    add_config_arguments(parser)
     add_tables_arguments(parser)
     parser.add_argument(
         "--references",
@@ -63,13 +66,18 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--against brings texts and times: give it or files, not both")
     with exit_with_reason():
         check_packages()
+        config = load_arguments_config(options)
         tables = Tables(session(options.verbose, over_connect=True), options.tables)
         tables.require()
         by = options.by.split(",") if options.by else None
         for name in by or ():
             group_column(tables.read(RECORDINGS), name)
         source, references = find_references(tables, options.references, options.reference_words, options.against)
-        done = evaluate(tables, references, source, simplified=options.simplified)
+        with (
+            Registry(tables, config.run.claim_minutes) as registry,
+            registry.running(show_config(config, redacted=True)),
+        ):
+            done = evaluate(tables, references, source, simplified=options.simplified)
         rows = current(tables, source).persist()
         show(rows, by or default_groups(rows), options.worst)
     tell(f"\n{options.tables}: {told(done)}, against {source}, in the table evaluations")

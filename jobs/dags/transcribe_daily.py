@@ -91,7 +91,7 @@ def prepare(**context: Any) -> dict[str, Any]:
         "list": shlex.join([*listing, *config]),
         "transcribe": [*config, *tables, *transcribe],
         "check": [*config, *tables, "--repair"],
-        "evaluate": [*tables, "--references", settings["references"]] if settings.get("references") else [],
+        "evaluate": [*config, *tables, "--references", settings["references"]] if settings.get("references") else [],
         "export": [*config, *tables, *export] if settings.get("exports") else [],
         **{name: settings[name] for name in ("tables", "project", "properties_file", "py_files")},
     }

@@ -146,6 +146,7 @@ def test_the_commands(lake: Lake, capsys: pytest.CaptureFixture[str], monkeypatc
         "",
         f"{root}: passages of 0 more transcripts by {EMBEDDED}\n",
     )
+    assert [row["status"] for row in lake.rows("runs")] == ["ok"]  # a run, so that jobs.erase waits for it
     status, out, err = run(capsys, jobs.search.main, "cooking", "--meaning", "--tables", root, "--limit", 1)
     name, line = out.splitlines()
     assert (status, name, err) == (0, "/radio/kitchen.wav", "")

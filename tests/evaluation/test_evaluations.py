@@ -15,8 +15,9 @@ import jobs.evaluate
 from schemas.config import ConfigError
 from schemas.tables import EVALUATIONS, RECORDINGS, WORDS
 from tests.kit.lake import Lake
-from transforms.evaluation.evaluations import current, error_rates, evaluate, group_column
+from transforms.evaluation.evaluations import Evaluated, current, error_rates, evaluate, group_column
 from transforms.evaluation.references import find_references
+from transforms.run.registry import Registry
 
 SPOKEN = {
     "a": ("ok", "en", "the quick brown fox", "The quick crown fox."),
@@ -171,9 +172,16 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[str, s
 
 
 def test_the_command_prints_rates_times_calibration_and_differences(
-    lake: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    lake: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = lake.copy(tmp_path)
+    living: list[int] = []
+
+    def scored(*arguments: Any, **more: Any) -> Evaluated:
+        living.append(len(Registry(lake.tables, 10).living()))
+        return evaluate(*arguments, **more)
+
+    monkeypatch.setattr(jobs.evaluate, "evaluate", scored)
     times = "".join(
         f"a\t{word}\t{index * 500 - 30}\t{index * 500 + 480}\n"
         for index, word in enumerate("the quick brown fox".split())
@@ -190,6 +198,8 @@ def test_the_command_prints_rates_times_calibration_and_differences(
     assert "a.wav: 1 error in 4 words\n  the quick [-brown-] {+crown+} fox" in out
     assert "4 references compared, 2 recordings have no reference" in err
     assert [row["reference_source"] for row in lake.rows("evaluations")] == ["metadata.reference"] * 4
+    assert living == [1]  # a run, so that jobs.erase waits for what it has read
+    assert [row["status"] for row in lake.rows("runs")] == ["ok"]
 
 
 def test_what_cannot_be_compared_is_told_in_one_sentence_and_nothing_is_written(

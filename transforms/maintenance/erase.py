@@ -73,8 +73,7 @@ def to_go(tables: Tables, audio_ids: Collection[str]) -> Erased:
 def erase(spark: SparkSession, config: Config, root: str, audio_ids: Collection[str]) -> Erased:
     """Erases these recordings, and what earlier calls have left unfinished. Writes nothing if there is nothing to do.
 
-    Raises ConfigError if there are no tables at `root`. Other runs may be at work; but jobs.embed and jobs.evaluate,
-    which are no runs, may lose what they are about to commit.
+    Raises ConfigError if there are no tables at `root`. Other runs may be at work.
     """
     tables = Tables(spark, root)
     tables.upgrade()
