@@ -86,7 +86,9 @@ class VadConfig(Section):
 
 
 class PackingConfig(Section):
-    max_chunk_s: float = field(28.0, "longest stretch sent to the engine at once", ge=2, le=1200)
+    max_chunk_s: float = field(
+        28.0, "longest stretch sent to the engine at once; an aligner that takes less lowers it", ge=2, le=1200
+    )
     max_gap_s: float = field(2.0, "a silence longer than this always ends a chunk", ge=0)
     part_minutes: float = field(
         30.0,

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.test_company import chunks_of
 from tests.kit.finished import Finished
-from tests.kit.lake import engine_config
+from tests.kit.lake import Lake, cut, engine_config, write_clip
 from transforms.audio.front import Work
 
 
@@ -22,6 +22,19 @@ def test_an_engine_that_returns_too_few_fails_the_run_with_both_counts(finished:
     failed = max(lake.rows("runs"), key=lambda run: run["run_id"])
     assert (failed["status"], failed["recordings"], failed["audio_hours"]) == ("failed", 0, 0.0)
     assert "items and returned" in failed["error"]
+
+
+def test_chunks_are_cut_so_short_that_the_aligner_takes_them(finished: Finished, tmp_path: Path) -> None:
+    lake, clip = Lake(finished.lake.spark, tmp_path), write_clip(tmp_path / "long.wav", cut(20, 30))
+    lake.run([clip], "aligners=['tests.kit.engine:BriefAligner']")
+    chunks = [chunk for chunk in lake.rows("chunks") if chunk["text"]]  # and one that says where the recording ends
+    assert len(chunks) > 7 and all(0 < chunk["end_ms"] - chunk["start_ms"] <= 4_000 for chunk in chunks)
+    assert {chunk["aligner"] for chunk in chunks} == {"tests.kit.engine:BriefAligner"}
+    (row,) = lake.rows("recordings")
+    assert "unaligned" not in row["flags"]
+    assert all(word["end_ms"] is not None for word in lake.rows("words"))
+    (run,) = lake.rows("runs")
+    assert "max_chunk_s: 4.0" in run["config"]
 
 
 def test_an_aligner_that_answers_for_too_few_fails_the_task_with_both_counts(finished: Finished) -> None:

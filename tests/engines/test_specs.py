@@ -9,7 +9,7 @@ import pytest
 
 from schemas.config import ConfigError, load_config
 from tests.kit.engine import Spec
-from transforms.engines import ALIGNERS, RECOGNIZERS, Utterance, languages_of, longest_s, recognizer_spec
+from transforms.engines import ALIGNERS, RECOGNIZERS, Utterance, fitted, languages_of, longest_s, recognizer_spec
 from transforms.engines.qwen.aligner import QwenAlignerSpec
 from transforms.engines.qwen.recognizer import QwenSpec
 from transforms.engines.sphinx import SphinxSpec
@@ -50,6 +50,14 @@ def test_chunks_longer_than_the_engine_takes_are_refused_on_the_driver() -> None
     own = "engine.name=tests.engines.test_specs:Modest"
     with pytest.raises(ConfigError, match=r"takes at most 9\.5 s at once: lower it"):
         _chosen(own, "packing.max_chunk_s=10")
+
+
+def test_chunks_are_no_longer_than_the_least_that_an_aligner_takes() -> None:
+    config = load_config(None, ["packing.max_chunk_s=600"])
+    aligners = [("sphinx", SphinxSpec()), ("qwen", QwenAlignerSpec()), ("recognizer", None)]
+    assert fitted(config, aligners).packing.max_chunk_s == 300
+    assert fitted(config, aligners[::2]) == config
+    assert fitted(load_config(None, []), aligners).packing.max_chunk_s == 28
 
 
 def test_a_language_that_the_engine_does_not_speak_is_refused_on_the_driver() -> None:

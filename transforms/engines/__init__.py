@@ -210,6 +210,14 @@ def aligner_specs(config: Config) -> tuple[tuple[str, AlignerSpec | None], ...]:
     )
 
 
+def fitted(config: Config, aligners: Sequence[tuple[str, AlignerSpec | None]]) -> Config:
+    """`config` with chunks that each of `aligners` takes: packing cuts longer speech where it is quiet, and every word
+    can be timed."""
+    limits = [longest for _, spec in aligners if spec is not None and (longest := longest_s(spec)) is not None]
+    longest = min([config.packing.max_chunk_s, *limits])
+    return config.model_copy(update={"packing": config.packing.model_copy(update={"max_chunk_s": longest})})
+
+
 def _spec(name: str, known: Mapping[str, str], options: Mapping[str, Any]) -> Any:
     path = known.get(name, name)
     module_name, colon, class_name = path.partition(":")

@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from schemas.config import Config, show_config
 from schemas.parts import Parts
 from schemas.tables import CHUNKS, RECORDINGS
-from transforms.engines import aligner_specs, recognizer_spec
+from transforms.engines import aligner_specs, fitted, recognizer_spec
 from transforms.errors import LostClaims
 from transforms.lake.context import accumulator, in_pool
 from transforms.lake.session import limit_arrow_batches, own_session
@@ -90,6 +90,7 @@ def transcribe(
     on from there. Raises LostClaims if another run has taken this one for dead.
     """
     recognizer, aligners = recognizer_spec(config), aligner_specs(config)
+    config = fitted(config, aligners)
     limit_arrow_batches(spark)
     tables = Tables(spark, root)
     with _opened(spark, source, config) as manifest, _registry(tables, config) as registry:
