@@ -22,7 +22,7 @@ DEV := .venv/.dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-qwen setup-meaning setup-vllm setup-airflow setup-s3 setup-dev demo demo-qwen test test-drivers test-lake test-cluster test-connect test-vllm test-airflow test-s3 check fix soak bench zip image-check log-store lock clean
+.PHONY: help setup setup-qwen setup-meaning setup-vllm setup-airflow setup-s3 setup-dev demo demo-qwen serve test test-drivers test-lake test-cluster test-connect test-vllm test-airflow test-s3 check fix soak bench zip image-check log-store lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-28s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -144,6 +144,9 @@ lock: ## write conf/requirements*.txt anew from the .in files (needs uv; ARGS=--
 		uv pip compile --quiet --python-version 3.11 --python-platform linux --no-header --no-emit-index-url --no-emit-find-links \
 			--annotation-style line $(ARGS) --override conf/overrides-$${list%-gpu}.txt conf/requirements-$$list.in \
 			--output-file conf/requirements-$$list.txt || exit 1; done
+
+serve: $(RUN_TIME) ## transcribe what is sent to http://127.0.0.1:8000/v1 (ARGS="--port 9000 --name whisper-1")
+	@$(PY) -m jobs.serve --config local $(ARGS)
 
 log-store: $(RUN_TIME) ## build conf/log-store.jar from conf/log_store (needs a JDK 17)
 	@$(PY) conf/setup/log_store.py

@@ -168,6 +168,15 @@ class RunConfig(Section):
     )
 
 
+class ServeConfig(Section):
+    max_upload_mib: int = field(1024, "largest request that jobs.serve takes, in MiB", ge=1)
+    max_requests: int = field(64, "requests at work at once; more are told to come again", ge=1)
+    max_waiting_audio_s: float = field(
+        3600.0, "audio that may wait for the engines; while there is more, requests are told to come again", gt=0
+    )
+    retry_after_s: int = field(10, "after how many seconds they are told to", ge=1)
+
+
 class Config(Section):
     engine: EngineConfig = field(EngineConfig(), "what turns audio into text")
     aligners: tuple[str, ...] = field(
@@ -193,6 +202,7 @@ class Config(Section):
     segments: SegmentsConfig = field(SegmentsConfig(), "words to sentences; applied by publish, needs no engine")
     subtitles: SubtitlesConfig = field(SubtitlesConfig(), "how jobs.export cuts words into SRT and VTT")
     run: RunConfig = field(RunConfig(), "how the work is cut into commits and tasks; changes no result")
+    serve: ServeConfig = field(ServeConfig(), "what jobs.serve takes")
 
     @field_validator("language", mode="before")
     @classmethod

@@ -96,3 +96,26 @@ def test_the_next_task_of_a_process_begins_with_what_fitted() -> None:
     window.too_large([item for _, item in window.take()])
     for engine, count in (("cramped", 3), ("roomy", 6)):
         assert len(_filled(Window(60, engine), *[10_000] * 9).take()) == count
+
+
+def test_in_a_fair_window_what_came_first_goes_first_with_as_many_as_fit() -> None:
+    window = _filled(Window(20, fair=True), 19_000, 5000, 1000, 4900, 5100, 4800, 9000)
+    batches = [sorted(length for length, _ in window.take()) for _ in range(3)]
+    assert batches == [[19_000], [1000, 4800, 4900, 5000], [5100, 9000]]
+
+
+@given(st.lists(st.integers(1, 30_000), min_size=1, max_size=40), st.sampled_from([1.0, 29.5, 240.0]))
+def test_a_fair_window_keeps_nobody_waiting_for_more_batches_than_came_before(
+    lengths: list[int], most_s: float
+) -> None:
+    window: Window[Utterance] = Window(most_s, fair=True)
+    left = list(enumerate(lengths))
+    for number, length in left:
+        window.add(number, Utterance(np.zeros(length * 16, np.float32), "en"))
+    while left:
+        batch = [number for number, _ in window.take()]
+        longest = max(lengths[number] for number in batch)
+        assert left[0][0] in batch
+        assert len(batch) == 1 or len(batch) * longest <= most_s * 1000 + 1e-6
+        left = [one for one in left if one[0] not in batch]
+    assert not len(window)

@@ -252,13 +252,18 @@ def load_once(spec: EngineSpec) -> Resident:
     global _loaded_for
     address = gpu_address()
     if _loaded and address != _loaded_for:
-        _loaded.clear()
-        gc.collect()  # models hold themselves in cycles, and their memory is wanted now
+        unload()
     _loaded_for = address
     if spec not in _loaded:
         shared = getattr(spec, "thread", None)
         _loaded[spec] = Resident(spec.load, None if shared is None else _shared_threads[shared])
     return _loaded[spec]
+
+
+def unload() -> None:
+    """Drops the engines of this process: those that cannot go on."""
+    _loaded.clear()
+    gc.collect()  # models hold themselves in cycles, and their memory is wanted
 
 
 def check_counts(what: str, given: int, got: int) -> None:

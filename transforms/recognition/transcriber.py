@@ -27,15 +27,15 @@ class Transcriber:
     """For one thread. `bell` rings when `ready` may have changed. `ended` is called with the closing of each work whose
     rows are all there, and its first error, if no chunk of it was read and timed."""
 
-    def __init__(self, spec: TaskSpec, bell: threading.Condition, ended: Ended) -> None:
-        """Loads the engines."""
+    def __init__(self, spec: TaskSpec, bell: threading.Condition, ended: Ended, *, fair: bool = False) -> None:
+        """Loads the engines. `fair`: nobody waits for company for long, as Window says."""
         self._spec, self._ended = spec, ended
         began_at = time.monotonic()
         most_padded_s = spec.config.batching.max_padded_audio_s
-        window: Window[Utterance] = Window(most_padded_s, spec.recognizer)
+        window: Window[Utterance] = Window(most_padded_s, spec.recognizer, fair=fair)
         self._recognizer = recognizer_stream(load_once(spec.recognizer), window, bell)
         self._aligners = [
-            aligner_stream(name, load_once(aligner), Window(most_padded_s, aligner), bell)
+            aligner_stream(name, load_once(aligner), Window(most_padded_s, aligner, fair=fair), bell)
             for name, aligner in spec.aligners
             if aligner is not None
         ]

@@ -1,0 +1,60 @@
+"""Transcribe what is sent, as OpenAI's API does:  python -m jobs.serve --config local --port 8000
+
+No Spark: engines, configuration and results are those of jobs.transcribe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from pathlib import PurePosixPath
+
+from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_config, stopped_by_signals
+from transforms.engines import aligner_specs, fitted, recognizer_spec
+from transforms.errors import MachineError
+from transforms.logs import tell
+from transforms.packages import require_packages
+from transforms.recognition.rows import TaskSpec
+
+_RUN = "live"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="jobs.serve", description=__doc__)
+    parser.add_argument("--address", default="127.0.0.1", help="where to serve (%(default)s; 0.0.0.0: to all)")
+    parser.add_argument("--port", type=int, default=8000, help="(%(default)s)")
+    parser.add_argument(
+        "--name", action="append", default=[], help="what clients may call the model, too, as in --name whisper-1"
+    )
+    add_config_arguments(parser)
+    options = parser.parse_args(arguments)
+    with exit_with_reason():
+        config = load_arguments_config(options)
+        require_packages("jobs.serve", ["fastapi", "uvicorn", "python_multipart"], "'lakescribe[serve]'")
+        import uvicorn
+
+        from transforms.live.app import app
+
+        recognizer, aligners = recognizer_spec(config), aligner_specs(config)
+        config = fitted(config, aligners)
+        model = str(recognizer.key.get("model", config.engine.name))
+        spec = TaskSpec(config, recognizer, aligners, config.engine.name, model, _RUN)
+        called = str(config.engine.options.get("model", getattr(recognizer, "model", config.engine.name)))
+        names = dict.fromkeys([called, PurePosixPath(called).name, *options.name])
+        tell(f"serving {called} on http://{options.address}:{options.port}/v1")
+        stopped_by_signals("stopping: requests that are at work are done first")
+        died = threading.Event()
+
+        def die() -> None:
+            died.set()
+            server.should_exit = True
+
+        api = app(spec, list(names), die)
+        server = uvicorn.Server(uvicorn.Config(api, options.address, options.port, log_config=None, access_log=False))
+        server.run()
+        if died.is_set():
+            raise MachineError(f"the engine '{config.engine.name}' cannot be loaded; the reason stands above")
+
+
+if __name__ == "__main__":
+    main()

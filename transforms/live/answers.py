@@ -1,0 +1,167 @@
+"""Rows of chunks → answers in the shapes of OpenAI's API. Times are in seconds there; what is not known is null."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import langcodes
+
+from schemas.config import Config
+from schemas.tables import CHUNKS, to_batch
+from transforms.exports import FORMATS
+from transforms.exports.recording import UNKNOWN_SPEAKER, Recording, from_row
+from transforms.live.asked import Asked
+from transforms.publishing.transcript import assemble
+from transforms.text.words import separator
+
+Row = dict[str, Any]
+_TAKE = "live"
+
+
+def transcript(rows: Sequence[Row], config: Config) -> Row:
+    """A row of the table recordings with its segments, words and failures, of all rows of one recording."""
+    return assemble(to_batch(rows, CHUNKS.arrow).to_pylist(), config.segments, _TAKE)
+
+
+def answer(row: Row, asked: Asked, name: str) -> Row | str:
+    """What is sent: an object, or a text for text, srt and vtt. `name` is what the recording was sent as."""
+    recording = from_row({**row, "uri": name})
+    if asked.form == "text":
+        return (recording.text or "") + "\n"
+    if asked.form in ("srt", "vtt"):
+        return FORMATS[asked.form].render(recording, asked.config)
+    body: Row = {"text": recording.text or ""}
+    if asked.form == "diarized_json":
+        body |= {"task": "transcribe", "duration": _seconds(recording.duration_ms), "segments": speakers(recording)}
+    if asked.form == "verbose_json":
+        body |= _verbose(row, recording, asked)
+    if asked.logprobs:
+        body["logprobs"] = [_logprob(word.word, word.confidence) for part in recording.segments for word in part.words]
+    return {**body, "usage": usage(recording)}
+
+
+def usage(recording: Recording) -> Row:
+    return {"type": "duration", "seconds": math.ceil((recording.duration_ms or 0) / 1000)}
+
+
+def speakers(recording: Recording) -> list[Row]:
+    return [
+        {
+            "type": "transcript.text.segment",
+            "id": f"seg_{index:03d}",
+            "start": _seconds(segment.start_ms),
+            "end": _seconds(segment.end_ms),
+            "text": segment.text,
+            "speaker": segment.speaker or UNKNOWN_SPEAKER,
+        }
+        for index, segment in enumerate(recording.segments)
+    ]
+
+
+def _verbose(row: Row, recording: Recording, asked: Asked) -> Row:
+    language = recording.language
+    body: Row = {
+        "task": "transcribe",
+        "language": None if language is None else langcodes.get(language).display_name().lower(),
+        "duration": _seconds(recording.duration_ms),
+        "confidence": recording.confidence,
+        "flags": list(recording.flags),
+        "model": row["model"],
+    }
+    if asked.words:
+        body["words"] = [
+            {
+                "word": word.word,
+                "start": _seconds(word.start_ms),
+                "end": _seconds(word.end_ms),
+                "confidence": word.confidence,
+                "speaker": segment.speaker,
+            }
+            for segment in recording.segments
+            for word in segment.words
+        ]
+    if asked.segments:
+        body["segments"] = [
+            {
+                "id": index,
+                "seek": segment.start_ms // 10,
+                "start": _seconds(segment.start_ms),
+                "end": _seconds(segment.end_ms),
+                "text": segment.text,
+                "tokens": [],
+                "temperature": 0.0,
+                "avg_logprob": _log(segment.confidence),
+                "compression_ratio": len(data := segment.text.encode()) / len(zlib.compress(data)),
+                "no_speech_prob": None,
+                "confidence": segment.confidence,
+                "language": segment.language,
+                "speaker": segment.speaker,
+            }
+            for index, segment in enumerate(recording.segments)
+        ]
+    return body
+
+
+def _logprob(word: str, confidence: float | None) -> Row:
+    """A word stands for its tokens, with the logarithm of its confidence."""
+    return {"token": word, "logprob": _log(confidence), "bytes": list(word.encode())}
+
+
+def _log(confidence: float | None) -> float | None:
+    return None if confidence is None else math.log(max(confidence, 1e-10))
+
+
+def _seconds(ms: int | None) -> float | None:
+    return None if ms is None else ms / 1000
+
+
+class Said:
+    """What can be told of a recording's text while it is at work: chunks come as they are done, and are told in their
+    order. Of several channels nothing can, since their turns mix."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self._waiting: dict[tuple[int, int], Row] = {}
+        self._closed: set[int] = set()
+        self._part, self._next = 0, 0
+
+    def take(self, row: Row) -> Iterator[tuple[str, list[Row]]]:
+        """What a row of chunks adds: text, and the words in it."""
+        if row["closing"]:
+            self._closed.add(row["part_index"])
+        elif row["channel"] is None:
+            self._waiting[row["part_index"], row["chunk_index"]] = row
+        while (place := (self._part, self._next)) in self._waiting or self._part in self._closed:
+            if place not in self._waiting:
+                self._part, self._next = self._part + 1, 0
+                continue
+            row = self._waiting.pop(place)
+            self._next += 1
+            if row["words"]:
+                more = separator(self.text, row["text"]) + row["text"]
+                self.text += more
+                yield more, row["words"]
+
+    def rest(self, text: str) -> str:
+        """What the whole text has beyond what was told."""
+        return text[len(self.text) :] if text.startswith(self.text) else ""
+
+
+def text_delta(said: tuple[str, list[Row]], asked: Asked) -> Row:
+    text, words = said
+    logprobs = {"logprobs": [_logprob(word["word"], word["confidence"]) for word in words]} if asked.logprobs else {}
+    return {"type": "transcript.text.delta", "delta": text, **logprobs}
+
+
+def last_events(row: Row, said: Said, asked: Asked) -> list[Row]:
+    """Of a stream, when all is known: segments by speaker if they are asked for, else what is left to tell; and the
+    whole text."""
+    recording, text = from_row(row), row["text"] or ""
+    if asked.form == "diarized_json":
+        events = speakers(recording)
+    else:
+        events = [text_delta((rest, []), asked) for rest in [said.rest(text)] if rest]
+    return [*events, {"type": "transcript.text.done", "text": text, "usage": usage(recording)}]

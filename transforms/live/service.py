@@ -1,0 +1,210 @@
+"""The engines at work for all requests at once: one Transcriber in a thread of its own, and a thread for each recording
+that is being read."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any
+
+from schemas.config import Config
+from schemas.tables import CHUNKS
+from transforms.audio.front import Chunk, Closing, StageClock, Work
+from transforms.engines import languages_of, unload
+from transforms.errors import MachineError, RecordingError
+from transforms.logs import tell
+from transforms.recognition.languages import only_spoken
+from transforms.recognition.rows import TaskSpec
+from transforms.recognition.transcriber import Transcriber
+
+Delivery = dict[str, Any] | MachineError
+"""A row of the table chunks, of which `is_last` knows the last one; or what ended it before."""
+
+_NOTHING = dict.fromkeys(CHUNKS.names)
+_BATCHES_IN_HAND = 2
+"""Of one recording, so that a long one leaves room for others."""
+_LOADED_AGAIN_S = 5.0
+_LOADS_IN_A_ROW = 3
+
+
+@dataclass
+class Order:
+    """A recording that is being transcribed, with the `config` that cuts it into chunks. `deliver` is called in the
+    service's thread. `in_hand_s`: audio of what is with the engines, by part, channel and chunk. `first`: how the first
+    part was closed."""
+
+    work: Work
+    config: Config
+    deliver: Callable[[Delivery], None]
+    withdrawn: bool = False
+    in_hand_s: dict[tuple[int, int | None, int], float] = field(default_factory=dict)
+    first: dict[str, Any] | None = None
+
+
+def is_last(row: Mapping[str, Any]) -> bool:
+    """Whether nothing comes after this row of the table chunks."""
+    return row["closing"] is not None and not row["closing"]["continues"]
+
+
+class Service:
+    """A context manager: the engines are loaded in its thread, and loaded again when they are lost. `died` is called
+    when they cannot be had again."""
+
+    def __init__(self, spec: TaskSpec, died: Callable[[], None]) -> None:
+        self._spec, self._died = spec, died
+        self._most_in_hand_s = _BATCHES_IN_HAND * spec.config.batching.max_padded_audio_s
+        self._front = only_spoken(languages_of(spec.recognizer))
+        self._bell = threading.Condition()
+        self._inbox: deque[Chunk | Closing] = deque()
+        self._orders: dict[str, Order] = {}
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, daemon=True, name="service")
+        self.ready = False
+        """True while the engines are loaded."""
+        self.waiting_s = 0.0
+        """Audio that waits for an engine, in seconds: what admission goes by."""
+
+    def __enter__(self) -> Service:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._bell:
+            self._stopped = True
+            self._bell.notify_all()
+        self._thread.join()
+
+    @property
+    def orders(self) -> int:
+        return len(self._orders)
+
+    def begin(self, work: Work, config: Config, deliver: Callable[[Delivery], None]) -> Order:
+        """Transcribes a recording, whose audio_id no other has that is at work. What is wrong with it is told by its
+        closing row."""
+        order = Order(work, config, deliver)
+        with self._bell:
+            self._orders[work.audio_id] = order
+        threading.Thread(target=self._read, args=(order,), daemon=True, name=f"front-{work.audio_id}").start()
+        return order
+
+    def withdraw(self, order: Order) -> None:
+        """Nobody waits for it any more: nothing of it is delivered, and no more of it is read."""
+        with self._bell:
+            order.withdrawn = True
+            self._bell.notify_all()
+
+    def _read(self, order: Order) -> None:
+        """Part after part, as the job does them: the later ones in the language that the first was found to be in."""
+        work: Work | None = order.work
+        while work is not None:
+            closing = self._read_part(order, work)
+            work = self._next_part(order, work) if closing.continues else None
+
+    def _read_part(self, order: Order, work: Work) -> Closing:
+        closing = Closing(work)
+        try:
+            for event in self._front(work, order.config, StageClock()):
+                if not self._put(order, event):
+                    break
+                if isinstance(event, Closing):
+                    return event
+        except Exception as error:
+            name = type(error).__name__
+            tell(f"the front end failed: {name}: {error}", logging.ERROR, audio_id=work.audio_id)
+            closing.error = RecordingError("decode", name, f"{work.name} could not be read: {name}; please report it")
+        with self._bell:
+            self._inbox.append(closing)
+            self._bell.notify_all()
+        return closing
+
+    def _next_part(self, order: Order, work: Work) -> Work | None:
+        with self._bell:
+            self._bell.wait_for(lambda: self._stopped or order.withdrawn or order.first is not None)
+        if order.first is None:
+            return None
+        found = None if work.language_source == "given" else order.first["language"]
+        if found is not None:
+            work = replace(work, language=found, language_source="detected")
+        return replace(work, part_index=work.part_index + 1)
+
+    def _put(self, order: Order, event: Chunk | Closing) -> bool:
+        """Waits until there is room; False if nobody wants it any more."""
+        with self._bell:
+            self._bell.wait_for(
+                lambda: self._stopped or order.withdrawn or sum(order.in_hand_s.values()) < self._most_in_hand_s
+            )
+            if self._stopped or order.withdrawn:
+                return False
+            if isinstance(event, Chunk):
+                order.in_hand_s[event.work.part_index, event.channel, event.chunk_index] = event.audio_s
+            self._inbox.append(event)
+            self._bell.notify_all()
+            return True
+
+    def _run(self) -> None:
+        failed = 0
+        while not self._stopped:
+            try:
+                began_at = time.monotonic()
+                transcriber = Transcriber(self._spec, self._bell, lambda closing, undone: None, fair=True)
+                tell(f"engine '{self._spec.engine_name}' is loaded ({time.monotonic() - began_at:.0f} s)")
+                self.ready = True
+                self._serve(transcriber)
+            except Exception as error:
+                failed = 1 if self.ready else failed + 1
+                self._lose(error)
+                if failed == _LOADS_IN_A_ROW:
+                    self._died()
+                    return
+                with self._bell:
+                    self._bell.wait_for(lambda: self._stopped, _LOADED_AGAIN_S)
+
+    def _serve(self, transcriber: Transcriber) -> None:
+        while True:
+            with self._bell:
+                self._bell.wait_for(lambda: self._inbox or transcriber.ready or self._stopped)
+                if self._stopped:
+                    return
+                events, self._inbox = self._inbox, deque()
+            for event in events:
+                if event.work.audio_id in self._orders:
+                    transcriber.take(event)
+            transcriber.go_on()
+            transcriber.hurry()
+            rows, transcriber.rows = transcriber.rows, []
+            for row in rows:
+                self._deliver(_NOTHING | row)
+            self.waiting_s = transcriber.waiting_s
+
+    def _deliver(self, row: dict[str, Any]) -> None:
+        order = self._orders[row["audio_id"]]
+        with self._bell:
+            order.in_hand_s.pop((row["part_index"], row["channel"], row["chunk_index"]), None)
+            if row["closing"] and order.first is None:
+                order.first = row["closing"]
+            if is_last(row):
+                del self._orders[row["audio_id"]]
+            self._bell.notify_all()
+        if not order.withdrawn:
+            order.deliver(row)
+
+    def _lose(self, error: Exception) -> None:
+        """The engines are gone, and with them all that they had in hand."""
+        tell(f"the engines are lost: {type(error).__name__}: {error}", logging.ERROR)
+        with self._bell:
+            orders, self._orders = list(self._orders.values()), {}
+            self._inbox.clear()
+            self.ready, self.waiting_s = False, 0.0
+            for order in orders:
+                order.withdrawn = True
+            self._bell.notify_all()
+        for order in orders:
+            order.deliver(MachineError("the server lost its engine while it was at work on this; try again"))
+        unload()
