@@ -1,4 +1,4 @@
-"""Transcribe what is sent, as OpenAI's API does:  python -m jobs.serve --config local --port 8000
+"""Transcribe what is sent, or said:  python -m jobs.serve --config local --port 8000
 
 No Spark: engines, configuration and results are those of jobs.transcribe.
 """
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     with exit_with_reason():
         config = load_arguments_config(options)
-        require_packages("jobs.serve", ["fastapi", "uvicorn", "python_multipart"], "'lakescribe[serve]'")
+        require_packages("jobs.serve", ["fastapi", "uvicorn", "python_multipart", "websockets"], "'lakescribe[serve]'")
         import uvicorn
 
         from transforms.live.app import app

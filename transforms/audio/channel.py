@@ -60,10 +60,29 @@ class Channel:
     def voice(self) -> VoicePower:
         return self._finder.voice
 
+    @property
+    def speaks(self) -> bool:
+        """True while somebody speaks, as far as is heard."""
+        return self._finder.speech is not None
+
+    def so_far(self) -> SpeechChunk | None:
+        """The chunk to come as far as it is heard, which may go on; None while there is none."""
+        spans = (*self._packer.waiting, *filter(None, [self._finder.speech]))
+        if not spans:
+            return None
+        return self._made(ChunkSpan(self._held_from, self._held_from + self._held.shape[1], spans))
+
     def push(self, samples: NDArray[np.float32]) -> list[SpeechChunk]:
         """The chunks that these samples complete, in order of time. `samples`: the stream's next, 1-D float32 of 16 kHz
         in [-1, 1], of any length."""
         return self._hear(*self._leveller.push(samples))
+
+    def flush(self) -> list[SpeechChunk]:
+        """The chunk to come as it is, of a stream that goes on, as where a speaker lets go of a key."""
+        found = self._hear(*self._leveller.finish())
+        packed = [chunk for span in self._finder.flush() for chunk in self._packer.push(span)]
+        total = self._held_from + self._held.shape[1]
+        return found + self._cut_out(packed + self._packer.flush(total), total)
 
     def finish(self) -> list[SpeechChunk]:
         """The last chunks, once all samples were pushed."""
@@ -83,13 +102,15 @@ class Channel:
     def _cut_out(self, packed: Iterable[ChunkSpan], needed_from: int) -> list[SpeechChunk]:
         found = []
         for span in packed:
-            start_ms, end_ms = ((self._start + at) * 1000 // SAMPLE_RATE_HZ for at in (span.start, span.end))
-            speech = tuple(Span(part.start - span.start, part.end - span.start) for part in span.speech)
-            levelled, recorded = self._held[:, span.start - self._held_from : span.end - self._held_from]
-            samples = lifted_voices(levelled, recorded, speech)
-            found.append(SpeechChunk(self.count, start_ms, end_ms, samples, speech))
+            found.append(self._made(span))
             self.count += 1
         drop = needed_from - self._held_from
         if drop > 0:
             self._held, self._held_from = self._held[:, drop:].copy(), needed_from
         return found
+
+    def _made(self, span: ChunkSpan) -> SpeechChunk:
+        start_ms, end_ms = ((self._start + at) * 1000 // SAMPLE_RATE_HZ for at in (span.start, span.end))
+        speech = tuple(Span(part.start - span.start, part.end - span.start) for part in span.speech)
+        levelled, recorded = self._held[:, span.start - self._held_from : span.end - self._held_from]
+        return SpeechChunk(self.count, start_ms, end_ms, lifted_voices(levelled, recorded, speech), speech)

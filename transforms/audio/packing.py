@@ -48,6 +48,11 @@ class Packer:
         """The first sample that a chunk still to come may hold, if all spans before `settled` were pushed."""
         return max(0, (self._group[0].start if self._group else settled) - self._pad)
 
+    @property
+    def waiting(self) -> tuple[Span, ...]:
+        """The spans of the chunk to come, so far."""
+        return tuple(self._group)
+
     def push(self, span: Span) -> list[ChunkSpan]:
         """Raises ValueError for a span out of order."""
         if span.start < (self._group[-1].end if self._group else max(0, self._before)) or span.end <= span.start:
@@ -69,6 +74,12 @@ class Packer:
         if self._group and settled - self._group[-1].end > self._max_gap:
             return [self._emit(len(self._group), settled)]
         return []
+
+    def flush(self, total: int) -> list[ChunkSpan]:
+        """The chunk to come as it is, of a stream that goes on after `total` samples."""
+        chunks = self.finish(total)
+        self._before = total
+        return chunks
 
     def finish(self, total: int) -> list[ChunkSpan]:
         """`total`: samples in the stream."""

@@ -72,6 +72,11 @@ class SpeechFinder:
     def settled(self) -> int:
         return (self._frame if self._start is None else self._start) * FRAME_SAMPLES
 
+    @property
+    def speech(self) -> Span | None:
+        """What is said now, and has not ended as far as is heard."""
+        return None if self._start is None else Span(self._start * FRAME_SAMPLES, self._frame * FRAME_SAMPLES)
+
     def push(self, samples: NDArray[np.float32], recorded: NDArray[np.float32] | None = None) -> list[Span]:
         """`samples`: 16 kHz float32, 1-D, of any length; `recorded`: the same as they were before their level was
         changed, for `voice`."""
@@ -80,6 +85,10 @@ class SpeechFinder:
         whole = audio.shape[1] // FRAME_SAMPLES * FRAME_SAMPLES
         self._rest = audio[:, whole:]
         return self._advance(*audio[:, :whole].reshape(2, -1, FRAME_SAMPLES)) if whole else []
+
+    def flush(self) -> list[Span]:
+        """Ends the span that is open, as if a pause had come; less than a frame may be unheard yet."""
+        return [] if self._start is None else self._close(self._frame)
 
     def finish(self) -> list[Span]:
         """Ends the stream; the last frame is filled with silence, and no span reaches beyond the last sample."""

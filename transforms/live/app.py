@@ -14,7 +14,7 @@ from http import HTTPStatus
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.datastructures import UploadFile
@@ -26,16 +26,16 @@ from transforms.audio.front import Work
 from transforms.engines import languages_of
 from transforms.errors import MachineError
 from transforms.live.answers import Said, answer, last_events, text_delta, transcript
-from transforms.live.asked import Asked, Refused, asked
+from transforms.live.asked import ENGINE_LOST, UNAVAILABLE, Asked, Refused, asked
 from transforms.live.limits import Body
-from transforms.live.service import Delivery, Order, Service, is_last
+from transforms.live.service import Delivery, Order, Peeked, Service, is_last
+from transforms.live.socket import CLOSED_BY_POLICY, Conversation
 from transforms.logs import tell
 from transforms.recognition.rows import TaskSpec
 from transforms.stores.scratch import scratch_folder
 
 _COPIED_BYTES = 1 << 20
 _OWNER = "lakescribe"
-_UNAVAILABLE = HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def app(spec: TaskSpec, names: Collection[str], died: Callable[[], None]) -> FastAPI:
@@ -77,7 +77,7 @@ def app(spec: TaskSpec, names: Collection[str], died: Callable[[], None]) -> Fas
     async def healthy() -> Response:
         """200 while requests can be done: 503 while the engines load, and when they are lost."""
         ready = api.state.desk.service.ready
-        return PlainTextResponse("ready\n" if ready else "not ready\n", 200 if ready else _UNAVAILABLE)
+        return PlainTextResponse("ready\n" if ready else "not ready\n", 200 if ready else UNAVAILABLE)
 
     @api.get("/v1/models")
     async def list_models() -> dict[str, Any]:
@@ -94,6 +94,12 @@ def app(spec: TaskSpec, names: Collection[str], died: Callable[[], None]) -> Fas
         """OpenAI's transcription of a file: fields and answers as its API reference has them."""
         desk: Desk = api.state.desk
         return await desk.transcribe(request)
+
+    @api.websocket("/v1/stream")
+    async def stream(socket: WebSocket) -> None:
+        """Speech as it is spoken: see transforms.live.socket."""
+        await socket.accept()
+        await api.state.desk.converse(socket)
 
     return api
 
@@ -139,11 +145,22 @@ class Desk:
             return PlainTextResponse(body)
         return JSONResponse(body)
 
+    async def converse(self, socket: WebSocket) -> None:
+        try:
+            self._admit()
+            number = uuid.uuid4().hex
+            conversation = Conversation(socket, self.service, number, self.config, self.models, self.known)
+        except Refused as refused:
+            await socket.send_json({"type": "error", **refused.body})
+            await socket.close(CLOSED_BY_POLICY)
+            return
+        await conversation.hold()
+
     def _admit(self) -> None:
         """Raises Refused for what would wait for long."""
         service, limits = self.service, self.config.serve
         if not service.ready:
-            raise Refused("the engines are being loaded; try again soon", _UNAVAILABLE, retry_after_s=5)
+            raise Refused("the engines are being loaded; try again soon", UNAVAILABLE, retry_after_s=5)
         if service.orders >= limits.max_requests or service.waiting_s > limits.max_waiting_audio_s:
             reason = f"{service.orders} requests are at work, {service.waiting_s:.0f} s of audio wait; try again later"
             raise Refused(reason, HTTPStatus.TOO_MANY_REQUESTS, code="overloaded", retry_after_s=limits.retry_after_s)
@@ -178,8 +195,9 @@ class Reading:
     async def _rows(self) -> AsyncIterator[dict[str, Any]]:
         while True:
             row = await self._queue.get()
+            assert not isinstance(row, Peeked)
             if isinstance(row, MachineError):
-                raise Refused(str(row), _UNAVAILABLE, code="engine_lost", retry_after_s=5)
+                raise Refused(str(row), UNAVAILABLE, code=ENGINE_LOST, retry_after_s=5)
             yield row
             if is_last(row):
                 return
@@ -203,7 +221,7 @@ class Reading:
         if row["status"] == "failed":
             failure = row["failures"][0]
             message = failure["message"].replace(str(self._path), self._name)
-            status = HTTPStatus.BAD_REQUEST if failure["stage"] in ("fetch", "decode") else _UNAVAILABLE
+            status = HTTPStatus.BAD_REQUEST if failure["stage"] in ("fetch", "decode") else UNAVAILABLE
             raise Refused(message, status, param="file", code=failure["kind"])
         return row
 

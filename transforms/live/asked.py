@@ -12,6 +12,8 @@ from typing import Any, Literal, cast
 from schemas.config import AUTO_PER_CHUNK, Config, PackingConfig, VadConfig
 from schemas.languages import code, is_unsaid
 
+ENGINE_LOST = "engine_lost"
+UNAVAILABLE = HTTPStatus.SERVICE_UNAVAILABLE
 Form = Literal["json", "verbose_json", "text", "srt", "vtt", "diarized_json"]
 _FORMS = ("json", "verbose_json", "text", "srt", "vtt", "diarized_json")
 _GRANULARITIES = ("word", "segment")
@@ -77,12 +79,7 @@ def asked(
         had = _NOT_HAD.get(unknown[0])
         reason = f"{unknown[0]} cannot be had here: {had}" if had else f"there is no field {unknown[0]}"
         raise Refused(reason, param=unknown[0], code="unsupported_field" if had else "unknown_field")
-    model = single.get("model")
-    if not model:
-        raise Refused("model is missing", param="model", code="missing_field")
-    if model not in models:
-        reason = f"there is no model {model!r} here, but {', '.join(sorted(models))}"
-        raise Refused(reason, HTTPStatus.NOT_FOUND, param="model", code="model_not_found")
+    model_of(single.get("model"), models)
     form = single.get("response_format") or "json"
     _among(form, _FORMS, "response_format")
     granularities = lists.get("timestamp_granularities") or ["segment"]
@@ -103,7 +100,7 @@ def asked(
     return Asked(
         cast(Form, form),
         _with_chunking(config, single.get("chunking_strategy"), nested.get("chunking_strategy", {})),
-        _language(single.get("language"), config, known),
+        language_of(single.get("language"), config, known),
         single.get("prompt") or config.context,
         cast(Literal["mix", "split"], channels),
         "word" in granularities,
@@ -149,7 +146,17 @@ def _number(text: str, param: str, most: float) -> float:
     return value
 
 
-def _language(given: str | None, config: Config, known: Collection[str] | None) -> str | None:
+def model_of(model: str | None, models: Collection[str]) -> None:
+    """Raises Refused if it is none of them."""
+    if not model:
+        raise Refused("model is missing", param="model", code="missing_field")
+    if model not in models:
+        reason = f"there is no model {model!r} here, but {', '.join(sorted(models))}"
+        raise Refused(reason, HTTPStatus.NOT_FOUND, param="model", code="model_not_found")
+
+
+def language_of(given: str | None, config: Config, known: Collection[str] | None) -> str | None:
+    """The normal code of what a request asks for, or what the configuration says. Raises Refused."""
     if is_unsaid(given):
         return config.language
     language = given if given == AUTO_PER_CHUNK else code(given or "")

@@ -15,15 +15,24 @@ from typing import Any
 from schemas.config import Config
 from schemas.tables import CHUNKS
 from transforms.audio.front import Chunk, Closing, StageClock, Work
-from transforms.engines import languages_of, unload
+from transforms.engines import Hypothesis, Utterance, languages_of, unload
 from transforms.errors import MachineError, RecordingError
 from transforms.logs import tell
 from transforms.recognition.languages import only_spoken
 from transforms.recognition.rows import TaskSpec
 from transforms.recognition.transcriber import Transcriber
 
-Delivery = dict[str, Any] | MachineError
-"""A row of the table chunks, of which `is_last` knows the last one; or what ended it before."""
+
+@dataclass(frozen=True)
+class Peeked:
+    """The reading of what is still being said in an order; `id` as it was asked for."""
+
+    id: Any
+    reading: Hypothesis | RecordingError
+
+
+Delivery = dict[str, Any] | Peeked | MachineError
+"""A row of the table chunks, of which `is_last` knows the last one; a reading in between; or what ended it before."""
 
 _NOTHING = dict.fromkeys(CHUNKS.names)
 _BATCHES_IN_HAND = 2
@@ -61,6 +70,7 @@ class Service:
         self._front = only_spoken(languages_of(spec.recognizer))
         self._bell = threading.Condition()
         self._inbox: deque[Chunk | Closing] = deque()
+        self._peeks: deque[tuple[tuple[str, Any], Utterance]] = deque()
         self._orders: dict[str, Order] = {}
         self._stopped = False
         self._thread = threading.Thread(target=self._run, daemon=True, name="service")
@@ -88,11 +98,33 @@ class Service:
     def begin(self, work: Work, config: Config, deliver: Callable[[Delivery], None]) -> Order:
         """Transcribes a recording, whose audio_id no other has that is at work. What is wrong with it is told by its
         closing row."""
+        order = self.open(work, config, deliver)
+        threading.Thread(target=self._read, args=(order,), daemon=True, name=f"front-{work.audio_id}").start()
+        return order
+
+    def open(self, work: Work, config: Config, deliver: Callable[[Delivery], None]) -> Order:
+        """The same for what is still being said: its chunks, and at last its closing, are to be offered."""
         order = Order(work, config, deliver)
         with self._bell:
             self._orders[work.audio_id] = order
-        threading.Thread(target=self._read, args=(order,), daemon=True, name=f"front-{work.audio_id}").start()
         return order
+
+    def offer(self, order: Order, event: Chunk | Closing) -> None:
+        """Takes the next event of an open order."""
+        with self._bell:
+            if isinstance(event, Chunk):
+                order.in_hand_s[event.work.part_index, event.channel, event.chunk_index] = event.audio_s
+            self._inbox.append(event)
+            self._bell.notify_all()
+
+    def has_room(self, order: Order) -> bool:
+        return sum(order.in_hand_s.values()) < self._most_in_hand_s
+
+    def peek(self, order: Order, id: Any, utterance: Utterance) -> None:
+        """Reads what is still being said; the answer is delivered as Peeked."""
+        with self._bell:
+            self._peeks.append(((order.work.audio_id, id), utterance))
+            self._bell.notify_all()
 
     def withdraw(self, order: Order) -> None:
         """Nobody waits for it any more: nothing of it is delivered, and no more of it is read."""
@@ -119,9 +151,7 @@ class Service:
             name = type(error).__name__
             tell(f"the front end failed: {name}: {error}", logging.ERROR, audio_id=work.audio_id)
             closing.error = RecordingError("decode", name, f"{work.name} could not be read: {name}; please report it")
-        with self._bell:
-            self._inbox.append(closing)
-            self._bell.notify_all()
+        self.offer(order, closing)
         return closing
 
     def _next_part(self, order: Order, work: Work) -> Work | None:
@@ -137,16 +167,11 @@ class Service:
     def _put(self, order: Order, event: Chunk | Closing) -> bool:
         """Waits until there is room; False if nobody wants it any more."""
         with self._bell:
-            self._bell.wait_for(
-                lambda: self._stopped or order.withdrawn or sum(order.in_hand_s.values()) < self._most_in_hand_s
-            )
+            self._bell.wait_for(lambda: self._stopped or order.withdrawn or self.has_room(order))
             if self._stopped or order.withdrawn:
                 return False
-            if isinstance(event, Chunk):
-                order.in_hand_s[event.work.part_index, event.channel, event.chunk_index] = event.audio_s
-            self._inbox.append(event)
-            self._bell.notify_all()
-            return True
+        self.offer(order, event)
+        return True
 
     def _run(self) -> None:
         failed = 0
@@ -169,15 +194,22 @@ class Service:
     def _serve(self, transcriber: Transcriber) -> None:
         while True:
             with self._bell:
-                self._bell.wait_for(lambda: self._inbox or transcriber.ready or self._stopped)
+                self._bell.wait_for(lambda: self._inbox or self._peeks or transcriber.ready or self._stopped)
                 if self._stopped:
                     return
                 events, self._inbox = self._inbox, deque()
+                peeks, self._peeks = self._peeks, deque()
             for event in events:
                 if event.work.audio_id in self._orders:
                     transcriber.take(event)
+            for id, utterance in peeks:
+                transcriber.peek(id, utterance)
             transcriber.go_on()
             transcriber.hurry()
+            peeked, transcriber.peeked = transcriber.peeked, []
+            for (audio_id, id), reading in peeked:
+                if (order := self._orders.get(audio_id)) is not None and not order.withdrawn:
+                    order.deliver(Peeked(id, reading))
             rows, transcriber.rows = transcriber.rows, []
             for row in rows:
                 self._deliver(_NOTHING | row)
@@ -201,6 +233,7 @@ class Service:
         with self._bell:
             orders, self._orders = list(self._orders.values()), {}
             self._inbox.clear()
+            self._peeks.clear()
             self.ready, self.waiting_s = False, 0.0
             for order in orders:
                 order.withdrawn = True

@@ -7,18 +7,23 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from transforms.audio.front import Chunk, Closing, Work
 from transforms.engines import Hypothesis, Utterance, load_once
 from transforms.errors import RecordingError
 from transforms.recognition.align import AlignerAtWork, Timed, aligner_stream, timing
 from transforms.recognition.batching import Window
-from transforms.recognition.dialogues import Dialogues
+from transforms.recognition.dialogues import Dialogues, asked
 from transforms.recognition.languages import LanguageBook, Ready
 from transforms.recognition.report import TaskReport
 from transforms.recognition.rows import TaskSpec, chunk_row, closing_row, failed_chunk_row
 from transforms.recognition.second_try import Tries, reading, recognizer_stream
+
+
+class _Peek(NamedTuple):
+    id: Any
+
 
 Ended = Callable[[Closing, RecordingError | None], None]
 
@@ -52,6 +57,8 @@ class Transcriber:
         self._undone: dict[tuple[str, int], RecordingError | None] = {}
         """The first error of works of which no chunk was read and timed so far, None once one was."""
         self._tries = Tries()
+        self.peeked: list[tuple[Any, Hypothesis | RecordingError]] = []
+        """What `peek` was asked for, by its ids; to be taken away."""
         self.rows: list[dict[str, Any]] = []
         """Those of chunks as they are done, and after those of a work the one that closes it; to be taken away."""
 
@@ -83,9 +90,16 @@ class Transcriber:
         else:
             self._close(event)
 
+    def peek(self, id: Any, utterance: Utterance) -> None:
+        """Reads once what is still being said; no row comes of it."""
+        self._readings.begin(_Peek(id), asked(self._recognizer, utterance))
+
     def go_on(self) -> None:
         """Does what follows from what the engines have done."""
         for item, result in self._readings.done():
+            if isinstance(item, _Peek):
+                self.peeked.append((item.id, result))
+                continue
             if item.language is None:
                 standing, ready = self._languages.heard(item.chunk, result if isinstance(result, Hypothesis) else None)
                 self._begin(ready)

@@ -1,0 +1,134 @@
+"""Speech as it is spoken → events: readings of the utterance that is being said, and each utterance when it is over.
+
+An utterance is a chunk as the job makes it, cut by the same VAD and packing, and read as the job reads it: what a
+session has said at its end is what the job makes of the same audio under the same configuration.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.config import SAMPLE_RATE_HZ, Config
+from transforms.audio.channel import Channel, SpeechChunk
+from transforms.audio.front import Chunk, Closing, Work
+from transforms.engines import Hypothesis, Utterance
+from transforms.errors import MachineError, RecordingError
+from transforms.live.agreement import Agreement
+from transforms.live.service import Delivery, Peeked, Service, is_last
+
+Event = dict[str, Any]
+"""`type` is speech_started or speech_stopped (with `at_ms`), partial (`stable`, `tail`), final (an utterance's row of
+chunks as `row`), ended (`rows`: all of the session), or error (`message`). partial and final have the `utterance`'s
+number, from 0, and its `start_ms`."""
+
+
+class Session:
+    """One voice, or several on one channel. `push`, `commit` and `finish` are called one after the other; `deliver`
+    gets the events, in whatever thread. Times are ms from the session's first sample."""
+
+    def __init__(self, service: Service, work: Work, config: Config, deliver: Callable[[Event], None]) -> None:
+        self._service, self._work, self._config, self._deliver = service, work, config, deliver
+        self._channel = Channel(config.vad, config.packing)
+        self._samples = self._speech_samples = 0
+        self._speaks = self._finished = False
+        self._lock = threading.Lock()
+        """For what the service's thread looks at, too: the four that follow."""
+        self._ended = 0
+        self._agreement = Agreement()
+        self._peeking = False
+        self._peeked_at = 0
+        self._rows: list[dict[str, Any]] = []
+        self._order = service.open(work, config, self._take)
+
+    @property
+    def heard_ms(self) -> int:
+        return self._samples * 1000 // SAMPLE_RATE_HZ
+
+    @property
+    def is_behind(self) -> bool:
+        """True while more was said than the engines should have in hand of one order."""
+        return not self._service.has_room(self._order)
+
+    def push(self, samples: NDArray[np.float32]) -> None:
+        """`samples`: the next, 1-D float32 of 16 kHz in [-1, 1], of any length."""
+        self._samples += len(samples)
+        self._end_utterances(self._channel.push(samples))
+        self._tell_whether_speech()
+        self._peek()
+
+    def commit(self) -> None:
+        """Ends the utterance that is being said, as if a pause had come."""
+        self._end_utterances(self._channel.flush())
+        self._tell_whether_speech()
+
+    def finish(self) -> None:
+        """No more will be said; the event `ended` comes when all is read."""
+        self._end_utterances(self._channel.finish())
+        self._tell_whether_speech()
+        closing = Closing(self._work, self.heard_ms, self.heard_ms, chunk_count=self._channel.count)
+        closing.speech_ms = self._speech_samples * 1000 // SAMPLE_RATE_HZ
+        self._finished = True
+        self._service.offer(self._order, closing)
+
+    def drop(self) -> None:
+        """Nobody listens any more."""
+        self._service.withdraw(self._order)
+        if not self._finished:
+            self._finished = True
+            self._service.offer(self._order, Closing(self._work))
+
+    def _end_utterances(self, chunks: list[SpeechChunk]) -> None:
+        for chunk in chunks:
+            self._speech_samples += chunk.speech_samples
+            with self._lock:
+                self._ended, self._agreement, self._peeked_at = chunk.index + 1, Agreement(), 0
+            said = Chunk(self._work, None, chunk.index, chunk.start_ms, chunk.end_ms, chunk.samples, chunk.speech)
+            self._service.offer(self._order, said)
+
+    def _tell_whether_speech(self) -> None:
+        if self._channel.speaks != self._speaks:
+            self._speaks = self._channel.speaks
+            kind = "speech_started" if self._speaks else "speech_stopped"
+            self._deliver({"type": kind, "at_ms": self.heard_ms})
+
+    def _peek(self) -> None:
+        """Once the last reading is there and enough was said since: so readings come as fast as the engine is."""
+        every = int(self._config.serve.partial_s * SAMPLE_RATE_HZ)
+        with self._lock:
+            if self._peeking or not self._speaks or self._samples - self._peeked_at < every:
+                return
+            chunk = self._channel.so_far()
+            if chunk is None:
+                return
+            self._peeking, self._peeked_at = True, self._samples
+        language = self._work.language or (self._order.first or {}).get("language")
+        utterance = Utterance(chunk.samples, language, self._work.context, chunk.speech)
+        self._service.peek(self._order, (chunk.index, chunk.start_ms), utterance)
+
+    def _take(self, delivery: Delivery) -> None:
+        if isinstance(delivery, MachineError):
+            self._deliver({"type": "error", "message": str(delivery)})
+        elif isinstance(delivery, Peeked):
+            index, start_ms = delivery.id
+            self._hear(index, start_ms, delivery.reading)
+        else:
+            self._rows.append(delivery)
+            if is_last(delivery):
+                self._deliver({"type": "ended", "rows": self._rows})
+            else:
+                about = {"utterance": delivery["chunk_index"], "start_ms": delivery["start_ms"]}
+                self._deliver({"type": "final", **about, "row": delivery})
+
+    def _hear(self, index: int, start_ms: int, reading: Hypothesis | RecordingError) -> None:
+        with self._lock:
+            self._peeking = False
+            if index < self._ended or isinstance(reading, RecordingError):
+                return  # it is read as a whole by now, or will be: what is wrong is told then
+            stable, tail = self._agreement.hear(reading.text, reading.language)
+        about = {"utterance": index, "start_ms": start_ms}
+        self._deliver({"type": "partial", **about, "stable": stable, "tail": tail})

@@ -1,0 +1,140 @@
+"""What a client sends of its sound, piece by piece → samples as a session wants them."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from schemas.config import SAMPLE_RATE_HZ
+from transforms.errors import RecordingError
+
+Samples = NDArray[np.float32]
+_WAITING = 64
+"""Pieces of a container that wait for its decoder; whoever sends more waits, too."""
+
+
+class Sound(Protocol):
+    def take(self, data: bytes) -> Samples:
+        """The samples, 1-D float32 of 16 kHz, that are ready after these bytes. Raises RecordingError for what is no
+        such sound."""
+        ...
+
+    def end(self) -> Samples:
+        """The rest, once all bytes are there."""
+        ...
+
+    def close(self) -> None:
+        """Nobody listens any more."""
+        ...
+
+
+class Pcm:
+    """Mono, of numbers of `dtype`, which are 1.0 at `full`; pieces may end anywhere."""
+
+    def __init__(self, dtype: str, full: float, rate_hz: int) -> None:
+        self._dtype, self._full, self._rest = np.dtype(dtype), np.float32(full), b""
+        same = rate_hz == SAMPLE_RATE_HZ
+        self._resampler = None if same else soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
+
+    def take(self, data: bytes) -> Samples:
+        data = self._rest + data
+        whole = len(data) // self._dtype.itemsize * self._dtype.itemsize
+        self._rest = data[whole:]
+        values = np.frombuffer(data[:whole], self._dtype).astype(np.float32) / self._full
+        return self._resampled(np.clip(np.nan_to_num(values), -1, 1), last=False)
+
+    def end(self) -> Samples:
+        return self._resampled(np.zeros(0, np.float32), last=True)
+
+    def close(self) -> None: ...
+
+    def _resampled(self, values: Samples, last: bool) -> Samples:
+        if self._resampler is None:
+            return values
+        return np.asarray(self._resampler.resample_chunk(values, last=last), dtype=np.float32)
+
+
+class Container:
+    """Any that FFmpeg reads from its start: WebM and Ogg as browsers record them, WAV, MP3, FLAC. Decoded in a thread
+    of its own, which may be some pieces behind; channels are averaged."""
+
+    def __init__(self) -> None:
+        self._coming: queue.Queue[bytes] = queue.Queue(_WAITING)
+        self._ready: list[Samples] = []
+        self._error: RecordingError | None = None
+        self._rest = b""
+        self._closed = False
+        self._thread = threading.Thread(target=self._decode, daemon=True, name="container")
+        self._thread.start()
+
+    def take(self, data: bytes) -> Samples:
+        if data:
+            self._put(data)
+        return self._taken()
+
+    def end(self) -> Samples:
+        self._put(b"")
+        self._thread.join()
+        return self._taken()
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _put(self, data: bytes) -> None:
+        while self._thread.is_alive():
+            try:
+                self._coming.put(data, timeout=0.1)
+                return
+            except queue.Full:
+                continue  # the decoder is behind, or has just ended
+
+    def _taken(self) -> Samples:
+        if self._error is not None:
+            raise self._error
+        ready, self._ready = self._ready, []
+        return np.concatenate(ready) if ready else np.zeros(0, np.float32)
+
+    def read(self, size: int) -> bytes:
+        """For FFmpeg: it waits until there is something; nothing means the end."""
+        while not self._rest and not self._closed:
+            try:
+                self._rest = self._coming.get(timeout=0.5)
+            except queue.Empty:
+                continue
+            self._closed = not self._rest
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+    def _decode(self) -> None:
+        import av
+
+        try:
+            with av.open(self, mode="r") as container:
+                if not container.streams.audio:
+                    raise RecordingError("decode", "no_audio", "there is no sound in what was sent")
+                to_ours = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+                for frame in container.decode(container.streams.audio[0]):
+                    self._keep(to_ours.resample(frame))
+                self._keep(to_ours.resample(None))
+        except RecordingError as error:
+            self._error = error
+        except av.FFmpegError as error:
+            self._error = RecordingError("decode", "unreadable", f"what was sent cannot be decoded: {error}")
+
+    def _keep(self, frames: list[Any]) -> None:
+        for frame in frames:
+            self._ready.append(frame.to_ndarray().reshape(-1))
+
+
+SOUNDS: dict[str, Callable[[int], Sound]] = {
+    "pcm16": lambda rate_hz: Pcm("<i2", 32768.0, rate_hz),
+    "f32": lambda rate_hz: Pcm("<f4", 1.0, rate_hz),
+    "container": lambda rate_hz: Container(),
+}
+"""By what a client calls them."""
