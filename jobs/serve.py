@@ -6,12 +6,10 @@ No Spark: engines, configuration and results are those of jobs.transcribe.
 from __future__ import annotations
 
 import argparse
-import threading
 from pathlib import PurePosixPath
 
 from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_config, stopped_by_signals
 from transforms.engines import aligner_specs, fitted, recognizer_spec
-from transforms.errors import MachineError
 from transforms.logs import tell
 from transforms.packages import require_packages
 from transforms.recognition.rows import TaskSpec
@@ -31,9 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     with exit_with_reason():
         config = load_arguments_config(options)
         require_packages("jobs.serve", ["fastapi", "uvicorn", "python_multipart", "websockets"], "'lakescribe[serve]'")
-        import uvicorn
-
-        from transforms.live.app import app
+        from transforms.live.server import serve
 
         recognizer, aligners = recognizer_spec(config), aligner_specs(config)
         config = fitted(config, aligners)
@@ -42,18 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
         called = str(config.engine.options.get("model", getattr(recognizer, "model", config.engine.name)))
         names = dict.fromkeys([called, PurePosixPath(called).name, *options.name])
         tell(f"serving {called} on http://{options.address}:{options.port}/v1")
-        stopped_by_signals("stopping: requests that are at work are done first")
-        died = threading.Event()
-
-        def die() -> None:
-            died.set()
-            server.should_exit = True
-
-        api = app(spec, list(names), die)
-        server = uvicorn.Server(uvicorn.Config(api, options.address, options.port, log_config=None, access_log=False))
-        server.run()
-        if died.is_set():
-            raise MachineError(f"the engine '{config.engine.name}' cannot be loaded; the reason stands above")
+        stop = stopped_by_signals("stopping: what is at work is done first")
+        serve(spec, list(names), options.address, options.port, stop)
 
 
 if __name__ == "__main__":

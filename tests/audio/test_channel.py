@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -39,3 +40,38 @@ def test_a_chunk_comes_out_before_the_stream_has_ended(examples: Path) -> None:
     early = [chunk for at in range(0, len(sound), 1600) for chunk in channel.push(sound[at : at + 1600])]
     assert early
     assert early[0].end_ms < len(sound) // 16 / 2
+
+
+def test_what_is_said_so_far_begins_as_its_chunk_will_and_grows(examples: Path) -> None:
+    (sound,), _ = decoded(examples / "meeting_note.flac")
+    channel = Channel(_CONFIG.vad, _CONFIG.packing)
+    begun: dict[int, list[tuple[int, int]]] = {}
+    chunks = []
+    for at in range(0, len(sound), 1600):
+        chunks += channel.push(sound[at : at + 1600])
+        assert (channel.so_far() is not None) == channel.begun
+        if (chunk := channel.so_far()) is not None:
+            begun.setdefault(chunk.index, []).append((chunk.start_ms, chunk.end_ms))
+    assert len(chunks) > 2
+    for chunk in chunks:
+        starts, ends = zip(*begun[chunk.index], strict=True)
+        assert set(starts) == {chunk.start_ms}
+        assert list(ends) == sorted(ends)
+
+
+def test_a_flush_ends_the_chunk_at_once_and_the_clock_goes_on(examples: Path) -> None:
+    (sound,), _ = decoded(examples / "meeting_note.flac")
+    usual = Channel(_CONFIG.vad, _CONFIG.packing)
+    speech = [span for chunk in [*usual.push(sound), *usual.finish()] for span in chunk.speech]
+    channel, half = Channel(_CONFIG.vad, _CONFIG.packing), len(sound) // 2
+    before = [*channel.push(sound[:half]), *channel.flush()]
+    assert not channel.begun
+    assert before[-1].end_ms <= half // 16
+    assert channel.flush() == []
+    after = [*channel.push(sound[half:]), *channel.finish()]
+    found = [*before, *after]
+    assert [chunk.index for chunk in found] == list(range(len(found)))
+    assert all(one.end_ms <= other.start_ms for one, other in pairwise(found))
+    assert after[0].start_ms >= half // 16 - 32
+    heard_ms = sum(chunk.speech_ms for chunk in found)
+    assert heard_ms == pytest.approx(sum(span.end - span.start for span in speech) // 16, abs=600)

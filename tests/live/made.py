@@ -29,7 +29,7 @@ class Served:
 def serving(config: Config) -> Iterator[Served]:
     """With a client that tries nothing twice."""
     spec = TaskSpec(config, recognizer_spec(config), aligner_specs(config), config.engine.name, MODEL, "live")
-    api = app(spec, [MODEL], lambda: None)
+    api = app(spec, [MODEL], threading.Event(), lambda lost: None)
     server = uvicorn.Server(uvicorn.Config(api, port=0, log_config=None, timeout_graceful_shutdown=10))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import socket
@@ -15,9 +17,11 @@ from pathlib import Path
 
 import httpx2
 import openai
+from websockets.sync.client import connect
 
 from tests.kit.lake import ENGINE, ROOT, cut, set_options, write_clip
 from tests.live.made import wait_until
+from tests.live.test_stream import heard, of, pcm16, say
 
 
 @contextmanager
@@ -57,8 +61,25 @@ def test_when_it_is_stopped_requests_at_work_are_done_first(tmp_path: Path) -> N
         assert process.wait(20) == 0
         assert process.stderr is not None
         said = process.stderr.read()
-        assert "stopping: requests that are at work are done first" in said
+        assert "stopping: what is at work is done first" in said
         assert "70.0 s of audio in" in said
+
+
+def test_when_it_is_stopped_each_session_gets_its_last_utterance() -> None:
+    with running("engine.options.delay_s=0.3") as (process, url), contextlib.ExitStack() as open_sockets:
+        wait_until(lambda: is_ready(url))
+        address = f"{url.replace('http', 'ws')}/v1/stream?silence_ms=5000"
+        sockets = [open_sockets.enter_context(connect(address, max_size=None)) for _ in range(10)]
+        for number, socket in enumerate(sockets):
+            say(socket, pcm16(cut(20 + number, 4)))
+            assert json.loads(socket.recv())["type"] == "started"
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        for socket in sockets:
+            events = heard(socket)
+            assert [len(of(kind, events)) for kind in ("final", "ended")] == [1, 1]
+            assert socket.close_code == 1001
+        assert process.wait(20) == 0
 
 
 def test_an_engine_that_cannot_be_loaded_ends_it_with_a_sentence() -> None:

@@ -23,7 +23,7 @@ from tests.e2e.test_company import chunks_of
 from tests.kit.lake import cut, engine_config, write_clip
 from tests.live.made import Served, serving, wait_until
 from transforms.audio.front import Work
-from transforms.live.socket import live_config
+from transforms.live.exchange import live_config
 
 Samples = NDArray[np.float32]
 Event = dict[str, Any]
@@ -160,7 +160,7 @@ def test_sound_may_come_in_any_rate_and_container(served: Served, tmp_path: Path
         ("colour=red", "there is no field colour"),
         ("model=other", "there is no model 'other' here, but deterministic"),
         ("language=Quatsch", "language is 'Quatsch', which is no language"),
-        ("format=mp3", "format is 'mp3'; it is one of pcm16, f32, container"),
+        ("format=mp3", "format is 'mp3'; it is one of pcm16, f32, pcmu, pcma, container"),
         ("rate=fast", "rate is 'fast'; it is a whole number from 8000 to 192000"),
         ("silence_ms=1", "silence_ms is '1'; it is a whole number from 100 to 60000"),
     ],

@@ -65,12 +65,18 @@ class Channel:
         """True while somebody speaks, as far as is heard."""
         return self._finder.speech is not None
 
+    @property
+    def begun(self) -> bool:
+        """True while there is something of the chunk to come."""
+        return self.speaks or bool(self._packer.waiting)
+
     def so_far(self) -> SpeechChunk | None:
         """The chunk to come as far as it is heard, which may go on; None while there is none."""
         spans = (*self._packer.waiting, *filter(None, [self._finder.speech]))
         if not spans:
             return None
-        return self._made(ChunkSpan(self._held_from, self._held_from + self._held.shape[1], spans))
+        total = self._held_from + self._held.shape[1]
+        return self._made(ChunkSpan(self._packer.start_of(spans[0]), total, spans))
 
     def push(self, samples: NDArray[np.float32]) -> list[SpeechChunk]:
         """The chunks that these samples complete, in order of time. `samples`: the stream's next, 1-D float32 of 16 kHz

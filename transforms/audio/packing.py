@@ -53,6 +53,11 @@ class Packer:
         """The spans of the chunk to come, so far."""
         return tuple(self._group)
 
+    def start_of(self, first: Span) -> int:
+        """Where the chunk to come begins, with this span as its first."""
+        room = (first.start - self._before) // 2
+        return max(0, first.start - min(self._pad, room))
+
     def push(self, span: Span) -> list[ChunkSpan]:
         """Raises ValueError for a span out of order."""
         if span.start < (self._group[-1].end if self._group else max(0, self._before)) or span.end <= span.start:
@@ -97,8 +102,7 @@ class Packer:
         spans, self._group = self._group[:count], self._group[count:]
         after = self._group[0].start if self._group else next_start
         room_after = after - spans[-1].end if last and not self._group else (after - spans[-1].end) // 2
-        room_before = (spans[0].start - self._before) // 2
-        start = max(0, spans[0].start - min(self._pad, room_before))
+        start = self.start_of(spans[0])
         end = spans[-1].end + min(self._pad, room_after)
         self._before = spans[-1].end
         return ChunkSpan(start, end, tuple(spans))

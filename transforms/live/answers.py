@@ -39,7 +39,7 @@ def answer(row: Row, asked: Asked, name: str) -> Row | str:
     if asked.form == "verbose_json":
         body |= _verbose(row, recording, asked)
     if asked.logprobs:
-        body["logprobs"] = [_logprob(word.word, word.confidence) for part in recording.segments for word in part.words]
+        body["logprobs"] = [logprob(word.word, word.confidence) for part in recording.segments for word in part.words]
     return {**body, "usage": usage(recording)}
 
 
@@ -105,7 +105,7 @@ def _verbose(row: Row, recording: Recording, asked: Asked) -> Row:
     return body
 
 
-def _logprob(word: str, confidence: float | None) -> Row:
+def logprob(word: str, confidence: float | None) -> Row:
     """A word stands for its tokens, with the logarithm of its confidence."""
     return {"token": word, "logprob": _log(confidence), "bytes": list(word.encode())}
 
@@ -152,7 +152,7 @@ class Said:
 
 def text_delta(said: tuple[str, list[Row]], asked: Asked) -> Row:
     text, words = said
-    logprobs = {"logprobs": [_logprob(word["word"], word["confidence"]) for word in words]} if asked.logprobs else {}
+    logprobs = {"logprobs": [logprob(word["word"], word["confidence"]) for word in words]} if asked.logprobs else {}
     return {"type": "transcript.text.delta", "delta": text, **logprobs}
 
 

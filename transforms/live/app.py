@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path, PurePath
 from typing import Any, Literal
@@ -27,32 +28,38 @@ from transforms.engines import languages_of
 from transforms.errors import MachineError
 from transforms.live.answers import Said, answer, last_events, text_delta, transcript
 from transforms.live.asked import ENGINE_LOST, UNAVAILABLE, Asked, Refused, asked
+from transforms.live.exchange import CLOSED_BY_POLICY, Exchange, Host
 from transforms.live.limits import Body
+from transforms.live.realtime import Realtime
 from transforms.live.service import Delivery, Order, Peeked, Service, is_last
-from transforms.live.socket import CLOSED_BY_POLICY, Conversation
+from transforms.live.socket import Conversation
 from transforms.logs import tell
 from transforms.recognition.rows import TaskSpec
 from transforms.stores.scratch import scratch_folder
 
 _COPIED_BYTES = 1 << 20
+_LOOKS_S = 0.1
 _OWNER = "lakescribe"
 
 
-def app(spec: TaskSpec, names: Collection[str], died: Callable[[], None]) -> FastAPI:
-    """`names`: what clients call the model, its own first. `died` as for Service."""
+def app(spec: TaskSpec, names: Collection[str], stop: threading.Event, end: Callable[[bool], None]) -> FastAPI:
+    """`names`: what clients call the model, its own first. Once `stop` is set all that is at work is done, and `end`
+    called with False; with True if the engines are lost for good."""
     models = list(names)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with scratch_folder() as folder:
-            service = Service(spec, died)
+            service = Service(spec, lambda: end(True))
             fetch = spec.config.fetch.model_copy(update={"allowed_roots": (str(folder),)})
             config = spec.config.model_copy(update={"fetch": fetch})
-            app.state.desk = Desk(service, config, models, languages_of(spec.recognizer), folder)
+            app.state.desk = desk = Desk(service, config, models, languages_of(spec.recognizer), folder)
+            drains = asyncio.ensure_future(_drain(desk, stop, end))
             await run_in_threadpool(service.__enter__)
             try:
                 yield
             finally:
+                drains.cancel()
                 await run_in_threadpool(service.__exit__, None, None, None)
 
     api = FastAPI(title="Lakescribe", lifespan=lifespan)
@@ -76,7 +83,7 @@ def app(spec: TaskSpec, names: Collection[str], died: Callable[[], None]) -> Fas
     @api.get("/healthz")
     async def healthy() -> Response:
         """200 while requests can be done: 503 while the engines load, and when they are lost."""
-        ready = api.state.desk.service.ready
+        ready = api.state.desk.service.ready and not api.state.desk.draining.is_set()
         return PlainTextResponse("ready\n" if ready else "not ready\n", 200 if ready else UNAVAILABLE)
 
     @api.get("/v1/models")
@@ -98,10 +105,23 @@ def app(spec: TaskSpec, names: Collection[str], died: Callable[[], None]) -> Fas
     @api.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
         """Speech as it is spoken: see transforms.live.socket."""
-        await socket.accept()
-        await api.state.desk.converse(socket)
+        await api.state.desk.converse(socket, Conversation)
+
+    @api.websocket("/v1/realtime")
+    async def realtime(socket: WebSocket) -> None:
+        """The same as OpenAI's Realtime API has it: see transforms.live.realtime."""
+        await api.state.desk.converse(socket, Realtime)
 
     return api
+
+
+async def _drain(desk: Desk, stop: threading.Event, end: Callable[[bool], None]) -> None:
+    while not stop.is_set():
+        await asyncio.sleep(_LOOKS_S)
+    desk.draining.set()
+    while desk.service.orders or desk.conversations:
+        await asyncio.sleep(_LOOKS_S)
+    end(False)
 
 
 def _model(name: str, created: int) -> dict[str, Any]:
@@ -117,6 +137,9 @@ class Desk:
     models: Collection[str]
     known: Collection[str] | None
     folder: Path
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the server is about to end: what is at work is done first, and sessions are ended."""
+    conversations: set[Exchange] = field(default_factory=set)
 
     async def transcribe(self, request: Request) -> Response:
         self._admit()
@@ -145,20 +168,27 @@ class Desk:
             return PlainTextResponse(body)
         return JSONResponse(body)
 
-    async def converse(self, socket: WebSocket) -> None:
+    async def converse(self, socket: WebSocket, kind: Callable[[WebSocket, Host, str], Exchange]) -> None:
+        await socket.accept()
         try:
             self._admit()
-            number = uuid.uuid4().hex
-            conversation = Conversation(socket, self.service, number, self.config, self.models, self.known)
+            host = Host(self.service, self.config, self.models, self.known, self.draining)
+            conversation = kind(socket, host, uuid.uuid4().hex)
         except Refused as refused:
             await socket.send_json({"type": "error", **refused.body})
             await socket.close(CLOSED_BY_POLICY)
             return
-        await conversation.hold()
+        self.conversations.add(conversation)
+        try:
+            await conversation.hold()
+        finally:
+            self.conversations.remove(conversation)
 
     def _admit(self) -> None:
         """Raises Refused for what would wait for long."""
         service, limits = self.service, self.config.serve
+        if self.draining.is_set():
+            raise Refused("the server is about to end; ask another", UNAVAILABLE, retry_after_s=limits.retry_after_s)
         if not service.ready:
             raise Refused("the engines are being loaded; try again soon", UNAVAILABLE, retry_after_s=5)
         if service.orders >= limits.max_requests or service.waiting_s > limits.max_waiting_audio_s:

@@ -22,9 +22,10 @@ from transforms.live.agreement import Agreement
 from transforms.live.service import Delivery, Peeked, Service, is_last
 
 Event = dict[str, Any]
-"""`type` is speech_started or speech_stopped (with `at_ms`), partial (`stable`, `tail`), final (an utterance's row of
-chunks as `row`), ended (`rows`: all of the session), or error (`message`). partial and final have the `utterance`'s
-number, from 0, and its `start_ms`."""
+"""Each has a `type`, and but for the last two the `utterance`'s number, from 0. speech_started and speech_stopped (with
+`at_ms`) tell that it begins and is over, also where nothing comes of it; partial (`start_ms`, `stable`, `tail`) is a
+reading of what was said so far; said (`start_ms`, `end_ms`) means that it will be read as a whole, and final has that
+`row` of chunks. ended (`rows`: all of the session) comes after `finish`, error (`message`) in place of all others."""
 
 
 class Session:
@@ -35,7 +36,7 @@ class Session:
         self._service, self._work, self._config, self._deliver = service, work, config, deliver
         self._channel = Channel(config.vad, config.packing)
         self._samples = self._speech_samples = 0
-        self._speaks = self._finished = False
+        self._begun = self._finished = False
         self._lock = threading.Lock()
         """For what the service's thread looks at, too: the four that follow."""
         self._ended = 0
@@ -66,6 +67,13 @@ class Session:
         self._end_utterances(self._channel.flush())
         self._tell_whether_speech()
 
+    def clear(self) -> None:
+        """Forgets the utterance that is being said; the clock goes on."""
+        count = self._channel.count
+        self._channel = Channel(self._config.vad, self._config.packing, self._samples)
+        self._channel.count = count
+        self._tell_whether_speech()
+
     def finish(self) -> None:
         """No more will be said; the event `ended` comes when all is read."""
         self._end_utterances(self._channel.finish())
@@ -88,19 +96,26 @@ class Session:
             with self._lock:
                 self._ended, self._agreement, self._peeked_at = chunk.index + 1, Agreement(), 0
             said = Chunk(self._work, None, chunk.index, chunk.start_ms, chunk.end_ms, chunk.samples, chunk.speech)
+            self._tell_of_speech(True, chunk.index, chunk.start_ms)
+            self._tell_of_speech(False, chunk.index, chunk.end_ms)
+            times = {"start_ms": chunk.start_ms, "end_ms": chunk.end_ms}
+            self._deliver({"type": "said", "utterance": chunk.index, **times})
             self._service.offer(self._order, said)
 
     def _tell_whether_speech(self) -> None:
-        if self._channel.speaks != self._speaks:
-            self._speaks = self._channel.speaks
-            kind = "speech_started" if self._speaks else "speech_stopped"
-            self._deliver({"type": kind, "at_ms": self.heard_ms})
+        self._tell_of_speech(self._channel.begun, self._channel.count, self.heard_ms)
+
+    def _tell_of_speech(self, begun: bool, utterance: int, at_ms: int) -> None:
+        if begun != self._begun:
+            self._begun = begun
+            kind = "speech_started" if begun else "speech_stopped"
+            self._deliver({"type": kind, "utterance": utterance, "at_ms": at_ms})
 
     def _peek(self) -> None:
         """Once the last reading is there and enough was said since: so readings come as fast as the engine is."""
         every = int(self._config.serve.partial_s * SAMPLE_RATE_HZ)
         with self._lock:
-            if self._peeking or not self._speaks or self._samples - self._peeked_at < every:
+            if self._peeking or not self._channel.speaks or self._samples - self._peeked_at < every:
                 return
             chunk = self._channel.so_far()
             if chunk is None:

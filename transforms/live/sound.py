@@ -34,11 +34,26 @@ class Sound(Protocol):
         ...
 
 
-class Pcm:
-    """Mono, of numbers of `dtype`, which are 1.0 at `full`; pieces may end anywhere."""
+def _ulaw() -> Samples:
+    """The value of each byte of G.711's μ-law, in [-1, 1] (ITU-T G.711, table 2a)."""
+    code = ~np.arange(256, dtype=np.uint8)
+    steps = ((code & 15).astype(np.int32) * 2 + 33 << (code >> 4 & 7)) - 33
+    return (np.where(code & 128, -steps, steps) * 4 / 32768).astype(np.float32)
 
-    def __init__(self, dtype: str, full: float, rate_hz: int) -> None:
-        self._dtype, self._full, self._rest = np.dtype(dtype), np.float32(full), b""
+
+def _alaw() -> Samples:
+    """The value of each byte of G.711's A-law, in [-1, 1] (ITU-T G.711, table 1a)."""
+    code = np.arange(256, dtype=np.uint8) ^ 0x55
+    part, step = (code >> 4 & 7).astype(np.int32), (code & 15).astype(np.int32)
+    steps = np.where(part == 0, step * 2 + 1, step * 2 + 33 << np.maximum(part - 1, 0))
+    return (np.where(code & 128, steps, -steps) * 8 / 32768).astype(np.float32)
+
+
+class Pcm:
+    """Mono, of numbers of `dtype`, which are 1.0 at `full`, or places in `table`; pieces may end anywhere."""
+
+    def __init__(self, dtype: str, rate_hz: int, full: float = 1.0, table: Samples | None = None) -> None:
+        self._dtype, self._full, self._table, self._rest = np.dtype(dtype), np.float32(full), table, b""
         same = rate_hz == SAMPLE_RATE_HZ
         self._resampler = None if same else soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
 
@@ -46,8 +61,9 @@ class Pcm:
         data = self._rest + data
         whole = len(data) // self._dtype.itemsize * self._dtype.itemsize
         self._rest = data[whole:]
-        values = np.frombuffer(data[:whole], self._dtype).astype(np.float32) / self._full
-        return self._resampled(np.clip(np.nan_to_num(values), -1, 1), last=False)
+        values = np.frombuffer(data[:whole], self._dtype)
+        samples = values.astype(np.float32) / self._full if self._table is None else self._table[values]
+        return self._resampled(np.clip(np.nan_to_num(samples), -1, 1), last=False)
 
     def end(self) -> Samples:
         return self._resampled(np.zeros(0, np.float32), last=True)
@@ -133,8 +149,10 @@ class Container:
 
 
 SOUNDS: dict[str, Callable[[int], Sound]] = {
-    "pcm16": lambda rate_hz: Pcm("<i2", 32768.0, rate_hz),
-    "f32": lambda rate_hz: Pcm("<f4", 1.0, rate_hz),
+    "pcm16": lambda rate_hz: Pcm("<i2", rate_hz, 32768.0),
+    "f32": lambda rate_hz: Pcm("<f4", rate_hz),
+    "pcmu": lambda rate_hz: Pcm("u1", rate_hz, table=_ulaw()),
+    "pcma": lambda rate_hz: Pcm("u1", rate_hz, table=_alaw()),
     "container": lambda rate_hz: Container(),
 }
 """By what a client calls them."""

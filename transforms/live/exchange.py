@@ -1,0 +1,170 @@
+"""What all WebSockets of live speech have in common: messages in, a session's events out, and the limits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fastapi import WebSocket, WebSocketDisconnect
+from fastapi.concurrency import run_in_threadpool
+
+from schemas.config import AUTO_PER_CHUNK, Config
+from transforms.audio.front import Work
+from transforms.errors import RecordingError
+from transforms.live.asked import ENGINE_LOST, UNAVAILABLE, Refused
+from transforms.live.service import Service
+from transforms.live.session import Event, Session
+from transforms.live.sound import Sound
+from transforms.logs import tell
+
+_SLOW_READER = 50
+"""Events that wait for a client that does not read; while there are more, partial readings are left out."""
+_ROOM_AGAIN_S = 0.05
+CLOSED_BY_POLICY = 1008
+_GOING_AWAY = 1001
+
+
+@dataclass(frozen=True)
+class Host:
+    """What a conversation needs of the server. `draining`: it is about to end."""
+
+    service: Service
+    config: Config
+    models: Collection[str]
+    known: Collection[str] | None
+    draining: asyncio.Event
+
+
+def live_config(config: Config, silence_ms: int | None, pad_ms: int | None = None) -> Config:
+    """With utterances that end after so long a pause; None: after none. `pad_ms`: what is kept before and after."""
+    most_ms = config.vad.pad_ms if silence_ms is None else silence_ms // 2
+    vad = config.vad.model_copy(update={"pad_ms": min(config.vad.pad_ms if pad_ms is None else pad_ms, most_ms)})
+    gap_s = config.serve.max_session_minutes * 60 if silence_ms is None else silence_ms / 1000
+    return config.model_copy(update={"vad": vad, "packing": config.packing.model_copy(update={"max_gap_s": gap_s})})
+
+
+class Exchange(ABC):
+    """One client's session, from its first message to its last."""
+
+    def __init__(self, socket: WebSocket, host: Host, number: str) -> None:
+        self.socket, self.host, self.number = socket, host, number
+        self._limits = host.config.serve
+        self._loop, self._events = asyncio.get_running_loop(), asyncio.Queue[Event]()
+        self._session: Session | None = None
+        self._sound: Sound | None = None
+
+    @abstractmethod
+    async def greet(self) -> None:
+        """The first messages."""
+
+    @abstractmethod
+    async def obey(self, message: Mapping[str, Any]) -> bool:
+        """Does what a message says; True if it was the last one. Raises Refused for what ends the session."""
+
+    @abstractmethod
+    def shown(self, event: Event) -> list[dict[str, Any]]:
+        """The messages that tell it; in a thread."""
+
+    def begin(self, sound: Sound, config: Config, language: str | None, context: str | None) -> None:
+        source: Literal["given"] | None = "given" if language not in (None, AUTO_PER_CHUNK) else None
+        work = Work(self.number, "", "", None, None, language, source, context, "mix", 0, None, {})
+        self._sound, self._session = sound, Session(self.host.service, work, config, self._deliver)
+
+    @property
+    def session(self) -> Session | None:
+        return self._session
+
+    async def push(self, data: bytes) -> None:
+        """Sound of a session that has begun. Waits while the engines are behind: what the client sends meanwhile waits
+        in its own buffers."""
+        assert self._session is not None
+        assert self._sound is not None
+        await self._heard(await self._decoded(self._sound.take, data))
+        while self._session.is_behind:
+            await asyncio.sleep(_ROOM_AGAIN_S)
+
+    async def finish(self) -> None:
+        """Nothing more comes."""
+        assert self._session is not None
+        assert self._sound is not None
+        await self._heard(await self._decoded(self._sound.end))
+        await run_in_threadpool(self._session.finish)
+
+    async def hold(self) -> None:
+        """Until the client, the session or the server ends."""
+        began_at = time.monotonic()
+        hears, tells = asyncio.ensure_future(self._hear()), asyncio.ensure_future(self._tell())
+        drains = asyncio.ensure_future(self.host.draining.wait())
+        try:
+            await self.greet()
+            await asyncio.wait({hears, tells, drains}, return_when=asyncio.FIRST_COMPLETED)
+            if hears.done():
+                hears.result()  # raises what ended it before its end
+            elif not tells.done():
+                hears.cancel()
+                await (self.finish() if self._session is not None else asyncio.sleep(0))
+            if self._session is not None:
+                await tells
+            await self.socket.close(_GOING_AWAY if drains.done() else 1000)
+        except Refused as refused:
+            await self.socket.send_json({"type": "error", **refused.body})
+            await self.socket.close(CLOSED_BY_POLICY)
+        except (WebSocketDisconnect, RuntimeError):
+            pass  # the client is gone, as it may
+        finally:
+            for one in (hears, tells, drains):
+                one.cancel()
+            self._end(time.monotonic() - began_at)
+
+    def _end(self, took_s: float) -> None:
+        heard_ms = 0
+        if self._session is not None and self._sound is not None:
+            self._session.drop()
+            self._sound.close()
+            heard_ms = self._session.heard_ms
+        tell(f"session {self.number}: {heard_ms / 1000:.1f} s of audio in {took_s:.1f} s", session=self.number)
+
+    def _deliver(self, event: Event) -> None:
+        self._loop.call_soon_threadsafe(self._put, event)
+
+    def _put(self, event: Event) -> None:
+        if event["type"] != "partial" or self._events.qsize() < _SLOW_READER:
+            self._events.put_nowait(event)
+
+    async def _hear(self) -> None:
+        while True:
+            try:
+                message = await asyncio.wait_for(self.socket.receive(), self._limits.idle_s)
+            except TimeoutError:
+                raise Refused(f"nothing has come for {self._limits.idle_s:g} s", code="idle") from None
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message.get("code", 1005))
+            if await self.obey(message):
+                return
+
+    async def _decoded(self, decode: Any, *data: bytes) -> Any:
+        try:
+            return await run_in_threadpool(decode, *data)
+        except RecordingError as error:
+            raise Refused(error.message, code=error.kind) from None
+
+    async def _heard(self, samples: Any) -> None:
+        assert self._session is not None
+        await run_in_threadpool(self._session.push, samples)
+        if self._session.heard_ms > self._limits.max_session_minutes * 60_000:
+            raise Refused(f"a session has {self._limits.max_session_minutes:g} minutes at most", code="too_long")
+
+    async def _tell(self) -> None:
+        """Sends events until the last one."""
+        while True:
+            event = await self._events.get()
+            if event["type"] == "error":
+                raise Refused(event["message"], UNAVAILABLE, code=ENGINE_LOST)
+            for message in await run_in_threadpool(self.shown, event):
+                await self.socket.send_json(message)
+            if event["type"] == "ended":
+                return
