@@ -6,6 +6,7 @@ No Spark: engines, configuration and results are those of jobs.transcribe.
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import PurePosixPath
 
 from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_config, stopped_by_signals
@@ -24,10 +25,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--name", action="append", default=[], help="what clients may call the model, too, as in --name whisper-1"
     )
+    parser.add_argument("--new-key", metavar="NAME", help="make a key, show it and its line for serve.keys, and end")
     add_config_arguments(parser)
     options = parser.parse_args(arguments)
     with exit_with_reason():
         config = load_arguments_config(options)
+        if options.new_key:
+            from transforms.live.keys import new_key
+
+            key, row = new_key(options.new_key)
+            print(f"{key}\n- {json.dumps(row, ensure_ascii=False)}")
+            return
         require_packages("jobs.serve", ["fastapi", "uvicorn", "python_multipart", "websockets"], "'lakescribe[serve]'")
         from transforms.live.server import serve
 

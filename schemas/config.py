@@ -169,6 +169,7 @@ class RunConfig(Section):
 
 
 class ServeConfig(Section):
+    keys: str | None = field(None, "a file of hashed keys (jobs.serve --new-key NAME); null lets everybody ask")
     max_upload_mib: int = field(1024, "largest request that jobs.serve takes, in MiB", ge=1)
     max_requests: int = field(64, "requests at work at once; more are told to come again", ge=1)
     max_waiting_audio_s: float = field(

@@ -12,7 +12,8 @@ import uvicorn
 
 from schemas.config import Config
 from transforms.engines import aligner_specs, recognizer_spec
-from transforms.live.app import Desk, app
+from transforms.live.app import app
+from transforms.live.desk import Desk
 from transforms.recognition.rows import TaskSpec
 
 MODEL = "deterministic"

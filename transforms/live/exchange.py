@@ -16,6 +16,7 @@ from schemas.config import AUTO_PER_CHUNK, Config
 from transforms.audio.front import Work
 from transforms.errors import RecordingError
 from transforms.live.asked import ENGINE_LOST, UNAVAILABLE, Refused
+from transforms.live.measures import Lag
 from transforms.live.service import Service
 from transforms.live.session import Event, Session
 from transforms.live.sound import Sound
@@ -37,6 +38,7 @@ class Host:
     models: Collection[str]
     known: Collection[str] | None
     draining: asyncio.Event
+    lag: Lag
 
 
 def live_config(config: Config, silence_ms: int | None, pad_ms: int | None = None) -> Config:
@@ -68,6 +70,10 @@ class Exchange(ABC):
     @abstractmethod
     def shown(self, event: Event) -> list[dict[str, Any]]:
         """The messages that tell it; in a thread."""
+
+    @property
+    def heard_s(self) -> float:
+        return 0.0 if self._session is None else self._session.heard_ms / 1000
 
     def begin(self, sound: Sound, config: Config, language: str | None, context: str | None) -> None:
         source: Literal["given"] | None = "given" if language not in (None, AUTO_PER_CHUNK) else None
@@ -121,17 +127,19 @@ class Exchange(ABC):
             self._end(time.monotonic() - began_at)
 
     def _end(self, took_s: float) -> None:
-        heard_ms = 0
         if self._session is not None and self._sound is not None:
             self._session.drop()
             self._sound.close()
-            heard_ms = self._session.heard_ms
-        tell(f"session {self.number}: {heard_ms / 1000:.1f} s of audio in {took_s:.1f} s", session=self.number)
+        tell(f"session {self.number}: {self.heard_s:.1f} s of audio in {took_s:.1f} s", session=self.number)
 
     def _deliver(self, event: Event) -> None:
         self._loop.call_soon_threadsafe(self._put, event)
 
     def _put(self, event: Event) -> None:
+        if event["type"] == "said":
+            self.host.lag.said(event["utterance"])
+        elif event["type"] == "final":
+            self.host.lag.read(event["utterance"])
         if event["type"] != "partial" or self._events.qsize() < _SLOW_READER:
             self._events.put_nowait(event)
 

@@ -8,9 +8,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from transforms.live.asked import Refused
 
+MOST_BYTES = "lakescribe.most_bytes"
+"""In a request's scope: a limit of its own, for who asks."""
+
 
 class Body:
-    """Refuses bodies that are larger than `most_bytes`, before they are read where their length is stated."""
+    """Refuses bodies that are larger than `most_bytes`, before they are read where their length is stated. (FastAPI's
+    own limit is younger than the FastAPI that vLLM wants.)"""
 
     def __init__(self, app: ASGIApp, most_bytes: int) -> None:
         self._app, self._most_bytes = app, most_bytes
@@ -26,8 +30,9 @@ class Body:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if max(seen, int(stated)) > self._most_bytes:
-                reason = f"the body is larger than {self._most_bytes >> 20} MiB, the most that is taken"
+            most_bytes = min(self._most_bytes, scope.get(MOST_BYTES, self._most_bytes))
+            if max(seen, int(stated)) > most_bytes:
+                reason = f"the body is larger than {most_bytes >> 20} MiB, the most that is taken"
                 raise Refused(reason, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, param="file", code="too_large")
             return message
 

@@ -74,6 +74,7 @@ class Service:
         self._orders: dict[str, Order] = {}
         self._stopped = False
         self._thread = threading.Thread(target=self._run, daemon=True, name="service")
+        self.on_loss: Callable[[], None] = lambda: None
         self.ready = False
         """True while the engines are loaded."""
         self.waiting_s = 0.0
@@ -230,6 +231,7 @@ class Service:
     def _lose(self, error: Exception) -> None:
         """The engines are gone, and with them all that they had in hand."""
         tell(f"the engines are lost: {type(error).__name__}: {error}", logging.ERROR)
+        self.on_loss()
         with self._bell:
             orders, self._orders = list(self._orders.values()), {}
             self._inbox.clear()

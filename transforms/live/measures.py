@@ -1,0 +1,61 @@
+"""What an operator sees of the server: /metrics, for Prometheus. Nothing in it tells what was said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from transforms.live.service import Service
+
+_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_FACTORS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+
+
+class Measures:
+    def __init__(self, service: Service) -> None:
+        to = self.registry = CollectorRegistry()
+        name = "lakescribe_serve_{}".format
+        ready = Gauge(name("ready"), "1 while the engines are loaded", registry=to)
+        ready.set_function(lambda: float(service.ready))
+        waiting = Gauge(name("waiting_audio_seconds"), "Audio that waits for an engine", registry=to)
+        waiting.set_function(lambda: service.waiting_s)
+        self.sessions = Gauge(name("sessions"), "Live sessions that are open", registry=to)
+        self.requests = Gauge(name("requests"), "Files that are at work", registry=to)
+        self.audio = Counter(name("audio_seconds"), "Audio that was transcribed", ("key", "kind"), registry=to)
+        self.refused = Counter(name("refused"), "What was not done, by the error's code", ("code",), registry=to)
+        losses = Counter(name("engine_losses"), "How often the engines were lost", registry=to)
+        service.on_loss = losses.inc
+        said = "Seconds of work for a second of a file"
+        self.factor = Histogram(name("real_time_factor"), said, buckets=_FACTORS, registry=to)
+        said = "Seconds from an utterance's end to its text"
+        self.final_lag = Histogram(name("final_lag_seconds"), said, buckets=_SECONDS, registry=to)
+
+    def page(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+@contextmanager
+def counted(gauge: Gauge) -> Iterator[None]:
+    gauge.inc()
+    try:
+        yield
+    finally:
+        gauge.dec()
+
+
+class Lag:
+    """Of the utterances of one session: from `said` to `read`."""
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+        self._said_at: dict[int, float] = {}
+
+    def said(self, utterance: int) -> None:
+        self._said_at[utterance] = time.monotonic()
+
+    def read(self, utterance: int) -> None:
+        if (said_at := self._said_at.pop(utterance, None)) is not None:
+            self._histogram.observe(time.monotonic() - said_at)

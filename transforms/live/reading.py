@@ -1,0 +1,102 @@
+"""A file that was sent → its transcript, whole or as it is read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Literal
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+
+from schemas.config import AUTO_PER_CHUNK
+from transforms.audio.front import Work
+from transforms.errors import MachineError
+from transforms.live.answers import Said, last_events, text_delta, transcript
+from transforms.live.asked import ENGINE_LOST, UNAVAILABLE, Asked, Refused
+from transforms.live.service import Delivery, Order, Peeked, Service, is_last
+
+Row = dict[str, Any]
+
+
+class Reading:
+    """A recording at work for one request."""
+
+    def __init__(self, service: Service, number: str, path: Path, name: str, what: Asked) -> None:
+        self._path, self._name, self._asked = path, name, what
+        self._service = service
+        self._loop, self._queue = asyncio.get_running_loop(), asyncio.Queue[Delivery]()
+        source: Literal["given"] | None = "given" if what.language not in (None, AUTO_PER_CHUNK) else None
+        work = Work(number, "", "", str(path), None, what.language, source, what.context, what.channels, 0, None, {})
+        self._order: Order = service.begin(work, what.config, self._deliver)
+
+    def _deliver(self, delivery: Delivery) -> None:
+        self._loop.call_soon_threadsafe(self._queue.put_nowait, delivery)
+
+    def end(self) -> None:
+        """The client has all, or is gone."""
+        self._service.withdraw(self._order)
+
+    async def _rows(self) -> AsyncIterator[Row]:
+        while True:
+            row = await self._queue.get()
+            assert not isinstance(row, Peeked)
+            if isinstance(row, MachineError):
+                raise Refused(str(row), UNAVAILABLE, code=ENGINE_LOST, retry_after_s=5)
+            yield row
+            if is_last(row):
+                return
+
+    async def whole(self, request: Request) -> Row:
+        """The transcript; none of it is made any more once the client is gone."""
+        rows = asyncio.ensure_future(self._all())
+        gone = asyncio.ensure_future(_gone(request))
+        done, pending = await asyncio.wait({rows, gone}, return_when=asyncio.FIRST_COMPLETED)
+        for one in pending:
+            one.cancel()
+        if rows not in done:
+            raise Refused("the client is gone", HTTPStatus.BAD_REQUEST)
+        return await self._transcript(await rows)
+
+    async def _all(self) -> list[Row]:
+        return [row async for row in self._rows()]
+
+    async def _transcript(self, rows: list[Row]) -> Row:
+        row = await run_in_threadpool(transcript, rows, self._asked.config)
+        if row["status"] == "failed":
+            failure = row["failures"][0]
+            message = failure["message"].replace(str(self._path), self._name)
+            status = HTTPStatus.BAD_REQUEST if failure["stage"] in ("fetch", "decode") else UNAVAILABLE
+            raise Refused(message, status, param="file", code=failure["kind"])
+        return row
+
+    async def events(self, done: Callable[[Row], None]) -> AsyncIterator[str]:
+        """Server-sent events: text as it is read, then all of it; in diarized_json segments, then the text. `done` is
+        called with the transcript at the end."""
+        try:
+            said, rows = Said(), list[Row]()
+            by_speaker = self._asked.form == "diarized_json"
+            async for row in self._rows():
+                rows.append(row)
+                for delta in said.take(row) if not by_speaker else ():
+                    yield _event(text_delta(delta, self._asked))
+            row = await self._transcript(rows)
+            for event in await run_in_threadpool(last_events, row, said, self._asked):
+                yield _event(event)
+            yield "data: [DONE]\n\n"
+            done(row)
+        except Refused as refused:
+            yield f"event: error\n{_event(refused.body)}"
+
+
+async def _gone(request: Request) -> None:
+    """Returns when the client has closed its connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _event(body: Mapping[str, Any]) -> str:
+    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
