@@ -170,6 +170,9 @@ class RunConfig(Section):
 
 class ServeConfig(Section):
     keys: str | None = field(None, "a file of hashed keys (jobs.serve --new-key NAME); null lets everybody ask")
+    addresses: tuple[str, ...] = field(
+        (), "addresses that requests may name in place of audio, as in [https://calls.example.com/]; empty: none"
+    )
     max_upload_mib: int = field(1024, "largest request that jobs.serve takes, in MiB", ge=1)
     max_requests: int = field(64, "requests at work at once; more are told to come again", ge=1)
     max_waiting_audio_s: float = field(

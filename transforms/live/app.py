@@ -46,7 +46,7 @@ def app(spec: TaskSpec, names: Collection[str], stop: threading.Event, end: Call
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with scratch_folder() as folder:
             service = Service(spec, lambda: end(True))
-            fetch = spec.config.fetch.model_copy(update={"allowed_roots": (str(folder),)})
+            fetch = spec.config.fetch.model_copy(update={"allowed_roots": (str(folder), *spec.config.serve.addresses)})
             config = spec.config.model_copy(update={"fetch": fetch})
             known, measures = languages_of(spec.recognizer), Measures(service)
             app.state.desk = desk = Desk(service, config, models, known, folder, keys, measures)
@@ -103,6 +103,12 @@ def app(spec: TaskSpec, names: Collection[str], stop: threading.Event, end: Call
         """OpenAI's transcription of a file: fields and answers as its API reference has them."""
         desk: Desk = api.state.desk
         return await desk.transcribe(request)
+
+    @api.post("/v1/chat/completions")
+    async def chat(request: Request) -> Response:
+        """A chat with audio in it, as Qwen3-ASR's own server takes it."""
+        desk: Desk = api.state.desk
+        return await desk.chat(request)
 
     @api.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:

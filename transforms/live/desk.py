@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import uuid
 from collections.abc import Callable, Collection
@@ -21,8 +22,10 @@ from starlette.formparsers import MultiPartException
 from starlette.types import Receive, Scope, Send
 
 from schemas.config import Config
+from transforms.errors import RecordingError
 from transforms.live.answers import answer
 from transforms.live.asked import UNAVAILABLE, Asked, Refused, asked
+from transforms.live.chat import chat, completion
 from transforms.live.exchange import CLOSED_BY_POLICY, Exchange, Host
 from transforms.live.keys import Asking, Keys
 from transforms.live.limits import MOST_BYTES
@@ -30,6 +33,7 @@ from transforms.live.measures import Lag, Measures, counted
 from transforms.live.reading import Reading, Row
 from transforms.live.service import Service
 from transforms.logs import tell
+from transforms.stores.roots import allowed
 
 _COPIED_BYTES = 1 << 20
 _REALTIME_PROTOCOL = "realtime"
@@ -52,23 +56,38 @@ class Desk:
     conversations: set[Exchange] = field(default_factory=set)
 
     async def transcribe(self, request: Request) -> Response:
-        number, began_at = uuid.uuid4().hex, time.monotonic()
+        """A form with a file."""
         with ExitStack() as held:
-            asking = held.enter_context(self.keys.asking(request.headers))
-            held.enter_context(counted(self.measures.requests))
-            self._admit()
-            if asking.key is not None and asking.key.max_upload_mib is not None:
-                request.scope[MOST_BYTES] = asking.key.max_upload_mib << 20
+            number, done = self._begin(request, held)
             what, name, path = await self._received(request, number, held)
-            reading = Reading(self.service, number, path, name, what)
-            held.callback(reading.end)
-            done = partial(self._done, number, asking, began_at)
+            reading = self._read(number, str(path), name, what, held)
             if what.stream:
                 return _Events(reading.events(done), held.pop_all())
             row = await reading.whole(request)
             body = await run_in_threadpool(answer, row, what, name)
             done(row)
         return PlainTextResponse(body) if isinstance(body, str) else JSONResponse(body)
+
+    async def chat(self, request: Request) -> Response:
+        """A chat with a sound in it."""
+        with ExitStack() as held:
+            number, done = self._begin(request, held)
+            try:
+                body = json.loads(await request.body())
+            except ValueError:
+                raise Refused("the body is no JSON", code="invalid_message") from None
+            asked_for = await run_in_threadpool(chat, body, self.config, self.models, self.known)
+            uri = name = asked_for.audio
+            if isinstance(asked_for.audio, bytes):
+                path, name = self._place(number, held), "the audio"
+                uri = str(path)
+                await run_in_threadpool(path.write_bytes, asked_for.audio)
+            elif not self._may_fetch(asked_for.audio):
+                reason = "addresses are not fetched here, but those of serve.addresses; send the audio itself"
+                raise Refused(reason, param="messages", code="address_not_allowed")
+            row = await self._read(number, str(uri), str(name), asked_for.asked, held).whole(request)
+            done(row)
+            return JSONResponse(await run_in_threadpool(completion, row, asked_for, number))
 
     async def converse(self, socket: WebSocket, kind: Callable[[WebSocket, Host, str], Exchange]) -> None:
         offered = [one.strip() for one in socket.headers.get("sec-websocket-protocol", "").split(",")]
@@ -94,6 +113,32 @@ class Desk:
                 asking.audio_s = conversation.heard_s
                 self.measures.audio.labels(asking.name, "live").inc(asking.audio_s)
 
+    def _may_fetch(self, uri: str) -> bool:
+        try:
+            return bool(self.config.serve.addresses) and bool(allowed(uri, self.config.serve.addresses))
+        except RecordingError:
+            return False
+
+    def _begin(self, request: Request, held: ExitStack) -> tuple[str, Callable[[Row], None]]:
+        """A number for the request, if it is let in, and what is to be called with the transcript."""
+        number, began_at = uuid.uuid4().hex, time.monotonic()
+        asking = held.enter_context(self.keys.asking(request.headers))
+        held.enter_context(counted(self.measures.requests))
+        self._admit()
+        if asking.key is not None and asking.key.max_upload_mib is not None:
+            request.scope[MOST_BYTES] = asking.key.max_upload_mib << 20
+        return number, partial(self._done, number, asking, began_at)
+
+    def _place(self, number: str, held: ExitStack) -> Path:
+        path = self.folder / number
+        held.callback(path.unlink, missing_ok=True)
+        return path
+
+    def _read(self, number: str, uri: str, name: str, what: Asked, held: ExitStack) -> Reading:
+        reading = Reading(self.service, number, uri, name, what)
+        held.callback(reading.end)
+        return reading
+
     def _admit(self) -> None:
         """Raises Refused for what would wait for long."""
         service, limits = self.service, self.config.serve
@@ -114,8 +159,7 @@ class Desk:
                 file = form.get("file")
                 if not isinstance(file, UploadFile):
                     raise Refused("file is missing", param="file", code="missing_field")
-                path = self.folder / number
-                held.callback(path.unlink, missing_ok=True)
+                path = self._place(number, held)
                 await run_in_threadpool(_keep, file, path)
                 return what, PurePath(file.filename or "").name or "audio", path
         except MultiPartException as error:

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Literal
 
 from fastapi import Request
@@ -25,12 +24,13 @@ Row = dict[str, Any]
 class Reading:
     """A recording at work for one request."""
 
-    def __init__(self, service: Service, number: str, path: Path, name: str, what: Asked) -> None:
-        self._path, self._name, self._asked = path, name, what
+    def __init__(self, service: Service, number: str, uri: str, name: str, what: Asked) -> None:
+        """`name` is what the client calls it, in place of `uri`."""
+        self._uri, self._name, self._asked = uri, name, what
         self._service = service
         self._loop, self._queue = asyncio.get_running_loop(), asyncio.Queue[Delivery]()
         source: Literal["given"] | None = "given" if what.language not in (None, AUTO_PER_CHUNK) else None
-        work = Work(number, "", "", str(path), None, what.language, source, what.context, what.channels, 0, None, {})
+        work = Work(number, "", "", uri, None, what.language, source, what.context, what.channels, 0, None, {})
         self._order: Order = service.begin(work, what.config, self._deliver)
 
     def _deliver(self, delivery: Delivery) -> None:
@@ -68,7 +68,7 @@ class Reading:
         row = await run_in_threadpool(transcript, rows, self._asked.config)
         if row["status"] == "failed":
             failure = row["failures"][0]
-            message = failure["message"].replace(str(self._path), self._name)
+            message = failure["message"].replace(self._uri, self._name)
             status = HTTPStatus.BAD_REQUEST if failure["stage"] in ("fetch", "decode") else UNAVAILABLE
             raise Refused(message, status, param="file", code=failure["kind"])
         return row
