@@ -179,7 +179,7 @@ class ServeConfig(Section):
         3600.0, "audio that may wait for the engines; while there is more, requests are told to come again", gt=0
     )
     partial_s: float = field(0.3, "how much more must be said before an utterance is read again while it goes on", gt=0)
-    silence_ms: int = field(600, "the pause that ends an utterance of a live session, where it does not say", ge=100)
+    silence_ms: int = field(800, "the pause that ends an utterance of a live session, where it does not say", ge=100)
     idle_s: float = field(60.0, "a live session in which nothing comes for so long is ended", gt=0)
     max_session_minutes: float = field(240.0, "longest live session", gt=0)
     retry_after_s: int = field(10, "after how many seconds they are told to", ge=1)

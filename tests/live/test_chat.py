@@ -83,7 +83,12 @@ def test_qwens_own_package_takes_the_answer_apart(served: Served, clip: Path) ->
         ([{"role": "user", "content": [{"type": "audio_url", "audio_url": {}}]}], "a part has a type"),
         *(
             ([{"role": "user", "content": [{"type": "audio_url", "audio_url": {"url": url}}]}], "are not fetched here")
-            for url in ("/etc/passwd", "file:///etc/passwd", "http://127.0.0.1:1/x.wav", "http://169.254.169.254/")
+            for url in (
+                "/etc/passwd",
+                "file:///etc/passwd",
+                "http://127.0.0.1:1/x.wav",
+                "http://127.0.0.1.evil.example/",
+            )
         ),
     ],
 )

@@ -13,7 +13,7 @@ from schemas.config import Config
 from schemas.tables import CHUNKS, to_batch
 from transforms.exports import FORMATS
 from transforms.exports.recording import UNKNOWN_SPEAKER, Recording, from_row
-from transforms.live.asked import Asked
+from transforms.live.asked import SUBTITLES, Asked
 from transforms.publishing.transcript import assemble
 from transforms.text.words import separator
 
@@ -31,13 +31,14 @@ def answer(row: Row, asked: Asked, name: str) -> Row | str:
     recording = from_row({**row, "uri": name})
     if asked.form == "text":
         return (recording.text or "") + "\n"
-    if asked.form in ("srt", "vtt"):
+    if asked.form in SUBTITLES:
         return FORMATS[asked.form].render(recording, asked.config)
     body: Row = {"text": recording.text or ""}
     if asked.form == "diarized_json":
         body |= {"task": "transcribe", "duration": _seconds(recording.duration_ms), "segments": speakers(recording)}
     if asked.form == "verbose_json":
         body |= _verbose(row, recording, asked)
+    body |= {name: FORMATS[name].render(recording, asked.config) for name in asked.subtitles}
     if asked.logprobs:
         body["logprobs"] = [logprob(word.word, word.confidence) for part in recording.segments for word in part.words]
     return {**body, "usage": usage(recording)}

@@ -9,12 +9,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
@@ -33,6 +34,14 @@ from transforms.stores.scratch import scratch_folder
 
 _LOOKS_S = 0.1
 _OWNER = "lakescribe"
+_OWN_ONLY = {"Content-Security-Policy": "default-src 'self'; media-src blob:; frame-ancestors 'none'"}
+"""The page takes nothing from elsewhere."""
+_PAGE = {
+    "base.css": ("transforms.exports", "page.css", "text/css"),
+    "live.css": ("transforms.live", "page/live.css", "text/css"),
+    "live.js": ("transforms.live", "page/live.js", "text/javascript"),
+    "microphone.js": ("transforms.live", "page/microphone.js", "text/javascript"),
+}
 
 
 def app(spec: TaskSpec, names: Collection[str], stop: threading.Event, end: Callable[[bool], None]) -> FastAPI:
@@ -76,6 +85,22 @@ def app(spec: TaskSpec, names: Collection[str], stop: threading.Event, end: Call
     async def fail(request: Request, error: Exception) -> Response:
         tell(f"{request.url.path} failed: {type(error).__name__}: {error}", logging.ERROR)
         return JSONResponse(Refused("the server failed; see its log", HTTPStatus.INTERNAL_SERVER_ERROR).body, 500)
+
+    @api.get("/", include_in_schema=False)
+    async def page() -> Response:
+        """Speak, or drop a file."""
+        return HTMLResponse(files("transforms.live").joinpath("page/index.html").read_bytes(), headers=_OWN_ONLY)
+
+    @api.get("/favicon.ico", include_in_schema=False)
+    async def no_icon() -> Response:
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    @api.get("/page/{name}", include_in_schema=False)
+    async def page_part(name: str) -> Response:
+        if name not in _PAGE:
+            raise Refused("there is no such page", HTTPStatus.NOT_FOUND)
+        package, path, kind = _PAGE[name]
+        return Response(files(package).joinpath(path).read_bytes(), media_type=kind)
 
     @api.get("/healthz")
     async def healthy() -> Response:

@@ -16,6 +16,7 @@ ENGINE_LOST = "engine_lost"
 UNAVAILABLE = HTTPStatus.SERVICE_UNAVAILABLE
 Form = Literal["json", "verbose_json", "text", "srt", "vtt", "diarized_json"]
 _FORMS = ("json", "verbose_json", "text", "srt", "vtt", "diarized_json")
+SUBTITLES = ("srt", "vtt")
 _GRANULARITIES = ("word", "segment")
 _FIELDS = frozenset(
     "model language prompt response_format timestamp_granularities include temperature chunking_strategy stream "
@@ -66,6 +67,7 @@ class Asked:
     words: bool
     segments: bool
     logprobs: bool
+    subtitles: tuple[str, ...]
     stream: bool
 
 
@@ -89,9 +91,9 @@ def asked(
         raise Refused("timestamp_granularities go with response_format=verbose_json", param="timestamp_granularities")
     include = lists.get("include") or []
     for one in include:
-        _among(one, ("logprobs",), "include")
-    if include and form != "json":
-        raise Refused("include[]=logprobs goes with response_format=json", param="include")
+        _among(one, ("logprobs", *SUBTITLES), "include")
+        if (one in SUBTITLES) != (form == "verbose_json") or (one == "logprobs") != (form == "json"):
+            raise Refused("include: logprobs go with json, srt and vtt with verbose_json", param="include")
     _number(single.get("temperature") or "0", "temperature", 1.0)  # no engine here draws lots
     stream = (single.get("stream") or "false").lower()
     _among(stream, ("true", "false"), "stream")
@@ -105,7 +107,8 @@ def asked(
         cast(Literal["mix", "split"], channels),
         "word" in granularities,
         "segment" in granularities,
-        bool(include),
+        "logprobs" in include,
+        tuple(one for one in SUBTITLES if one in include),
         stream == "true",
     )
 

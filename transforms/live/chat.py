@@ -59,7 +59,7 @@ def chat(body: Any, config: Config, models: Collection[str], known: Collection[s
         raise Refused(f"the messages have {len(sounds)} audio parts; one is taken", param="messages")
     language = language_of(body.get("language"), config, known)
     said = " ".join(filter(None, context)) or config.context
-    asked = Asked("json", config, language, said, config.audio.channels, False, False, False, False)
+    asked = Asked("json", config, language, said, config.audio.channels, False, False, False, (), False)
     return Chat(body["model"], sounds[0], asked)
 
 

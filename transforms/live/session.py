@@ -44,6 +44,9 @@ class Session:
         self._peeking = False
         self._peeked_at = 0
         self._rows: list[dict[str, Any]] = []
+        self._read: dict[int, dict[str, Any]] = {}
+        self._told = 0
+        """Utterances are told in their order, in whatever order they are read."""
         self._order = service.open(work, config, self._take)
 
     @property
@@ -133,11 +136,14 @@ class Session:
             self._hear(index, start_ms, delivery.reading)
         else:
             self._rows.append(delivery)
+            self._read[delivery["chunk_index"]] = delivery
+            while (row := self._read.pop(self._told, None)) is not None:
+                self._told += 1
+                self._deliver(
+                    {"type": "final", "utterance": row["chunk_index"], "start_ms": row["start_ms"], "row": row}
+                )
             if is_last(delivery):
                 self._deliver({"type": "ended", "rows": self._rows})
-            else:
-                about = {"utterance": delivery["chunk_index"], "start_ms": delivery["start_ms"]}
-                self._deliver({"type": "final", **about, "row": delivery})
 
     def _hear(self, index: int, start_ms: int, reading: Hypothesis | RecordingError) -> None:
         with self._lock:

@@ -13,13 +13,15 @@ from typing import Any
 from fastapi import WebSocket
 from fastapi.concurrency import run_in_threadpool
 
+from transforms.exports import FORMATS
+from transforms.exports.recording import from_row
 from transforms.live.answers import transcript
-from transforms.live.asked import Refused, language_of, model_of
+from transforms.live.asked import SUBTITLES, Refused, language_of, model_of
 from transforms.live.exchange import Exchange, Host, live_config
 from transforms.live.session import Event
 from transforms.live.sound import SOUNDS
 
-_FIELDS = frozenset({"model", "language", "prompt", "format", "rate", "silence_ms"})
+_FIELDS = frozenset({"model", "language", "prompt", "format", "rate", "silence_ms", "formats"})
 _RATES_HZ = (8_000, 192_000)
 
 
@@ -39,6 +41,9 @@ class Conversation(Exchange):
         rate_hz = _whole(query.get("rate", "16000"), "rate", *_RATES_HZ)
         silence_ms = _whole(query.get("silence_ms", str(config.serve.silence_ms)), "silence_ms", 100, 60_000)
         self._config = live_config(config, silence_ms)
+        self._formats = [one for one in query.get("formats", "").split(",") if one]
+        if unknown := [one for one in self._formats if one not in SUBTITLES]:
+            raise Refused(f"formats are {', '.join(SUBTITLES)}, not {unknown[0]!r}", param="formats")
         self.begin(SOUNDS[form](rate_hz), self._config, language, query.get("prompt") or config.context)
 
     async def greet(self) -> None:
@@ -68,6 +73,8 @@ class Conversation(Exchange):
         if event["type"] == "ended":
             whole = transcript(event["rows"], self._config)
             about = {"language": whole["language"], "duration": _seconds(whole["duration_ms"]), "flags": whole["flags"]}
+            recording = from_row(whole)
+            about |= {name: FORMATS[name].render(recording, self._config) for name in self._formats}
             return [{"type": "ended", "text": whole["text"] or "", **about}]
         times = {name: _seconds(value) for name, value in event.items() if name.endswith("_ms")}
         others = {name: value for name, value in event.items() if name not in times}
