@@ -16,6 +16,7 @@ from transforms.packages import require_packages
 from transforms.recognition.rows import TaskSpec
 
 _RUN = "live"
+_PACKAGES = ("fastapi", "uvicorn", "python_multipart", "websockets", "prometheus_client")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
             key, row = new_key(options.new_key)
             print(f"{key}\n- {json.dumps(row, ensure_ascii=False)}")
             return
-        require_packages("jobs.serve", ["fastapi", "uvicorn", "python_multipart", "websockets"], "'lakescribe[serve]'")
+        require_packages("jobs.serve", _PACKAGES, "'lakescribe[serve]'")
         from transforms.live.server import serve
 
         recognizer, aligners = recognizer_spec(config), aligner_specs(config)
