@@ -229,3 +229,39 @@ def test_the_manifest_s_configuration_is_gpu_s_with_models_from_the_volume(
         models = [config["engine"]["options"].pop("model"), config["aligner_options"]["qwen"].pop("model")]
         assert config is gpu or all(model.startswith("/models/") for model in models)
     assert mine == gpu
+
+
+def test_the_live_server_s_manifest_is_what_kubernetes_takes_and_leads_to_what_is_there(tmp_path: Path) -> None:
+    documents = yaml.safe_load_all((MANIFEST.parent / "serve.yaml").read_text(encoding="utf-8"))
+    found = {document["kind"]: document for document in documents}
+    for part in found.values():
+        kubernetes_validate.validate(part, _KUBERNETES, strict=True)
+    pod = found["Deployment"]["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    labels = pod["metadata"]["labels"]
+    assert found["Deployment"]["spec"]["selector"]["matchLabels"] == found["Service"]["spec"]["selector"] == labels
+    assert found["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]["name"] == found["Deployment"]["metadata"]["name"]
+    mounted = {mount["name"]: Path(mount["mountPath"]) for mount in container["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+    assert mounted.keys() == volumes.keys()
+    assert volumes["settings"]["configMap"]["name"] == found["ConfigMap"]["metadata"]["name"]
+    flags = dict(argument.split("=", 1) for argument in container["args"] if argument.startswith("--"))
+    (port,) = container["ports"]
+    assert int(flags["--port"]) == port["containerPort"] == int(pod["metadata"]["annotations"]["prometheus.io/port"])
+    ((name, text),) = found["ConfigMap"]["data"].items()
+    assert Path(flags["--config"]) == mounted["settings"] / name
+    path = tmp_path / name
+    path.write_text(text)
+    config = load_config(path)
+    assert Path(str(config.serve.keys)).parent == mounted["keys"]
+    assert set(flags) <= set(re.findall(r"--[\w-]+", _help_of("jobs.serve")))
+    (metric,) = found["HorizontalPodAutoscaler"]["spec"]["metrics"]
+    shown = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")
+    assert metric["pods"]["metric"]["name"].removeprefix("lakescribe_serve_") in shown
+
+
+def _help_of(module: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout
