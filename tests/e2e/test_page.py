@@ -12,16 +12,13 @@ import pytest
 
 from schemas.config import Config, FetchConfig
 from tests.exports.made import HOSTILE, recording, segment
+from tests.kit.browser import chromium, needs_chromium, wait
 from transforms.exports import FORMATS
 from transforms.exports.audio_link import audio_link, embedded_audio
 from transforms.exports.recording import Segment
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium (conf/requirements-dev.txt)")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs Chromium and its driver: apt-get install chromium chromium-driver"
-)
+pytestmark = needs_chromium
 SEGMENTS = (
     segment("Note to self. Pick up the blue paint.", 1_000, word_ms=400, speaker="Ann"),
     segment("Two brushes, and a Café table.", 8_000, word_ms=400, speaker="Ben"),
@@ -31,13 +28,7 @@ SPANS = "[...document.querySelectorAll('.said p > span')]"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    flags = "headless=new no-sandbox disable-gpu disable-dev-shm-usage mute-audio window-size=1000,700"
-    for flag in [*flags.split(), "autoplay-policy=no-user-gesture-required"]:
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver = chromium()
     yield driver
     driver.quit()
 
@@ -58,15 +49,6 @@ def opened(browser: Any, examples: Path, tmp_path: Path) -> Iterator[Callable[..
 
     yield open_page
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
-
-
-def wait(browser: Any, condition: str) -> None:
-    """Until the JavaScript `condition` holds."""
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    WebDriverWait(browser, 30, poll_frequency=0.05).until(
-        lambda _: browser.execute_script(f"return {condition}"), f"never came true: {condition}"
-    )
 
 
 def press(browser: Any, *keys: str) -> None:

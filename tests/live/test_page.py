@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,12 @@ import soundfile
 import soxr
 
 from schemas.config import load_config
+from tests.kit.browser import chromium, needs_chromium, wait
 from tests.kit.lake import EXAMPLES
 from tests.live.made import Served, serving
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium (conf/requirements-dev.txt)")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs Chromium and its driver: apt-get install chromium chromium-driver"
-)
+pytestmark = needs_chromium
 NOTE = EXAMPLES / "telephone_8khz.wav"
 SAID = "document.getElementById('said')"
 STATUS = "document.getElementById('status').textContent"
@@ -47,17 +43,8 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def browser(served: Served, spoken: Path, tmp_path: Path) -> Iterator[Any]:
     """On the page; nothing may have gone wrong in it."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    flags = "headless=new no-sandbox disable-gpu disable-dev-shm-usage mute-audio window-size=1000,700"
-    fake = (
-        f"use-fake-device-for-media-stream use-fake-ui-for-media-stream use-file-for-fake-audio-capture={spoken}%noloop"
-    )
-    for flag in [*flags.split(), *fake.split(), "autoplay-policy=no-user-gesture-required"]:
-        options.add_argument(f"--{flag}")
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path)})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    fake = "use-fake-device-for-media-stream use-fake-ui-for-media-stream use-file-for-fake-audio-capture="
+    driver = chromium(*f"{fake}{spoken}%noloop".split(), downloads=tmp_path)
     driver.get(served.url)
     yield driver
     wrong = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
@@ -65,19 +52,11 @@ def browser(served: Served, spoken: Path, tmp_path: Path) -> Iterator[Any]:
     assert [entry for entry in wrong if "status of 400" not in entry["message"]] == []  # what a test has sent
 
 
-def wait(browser: Any, condition: str, patience_s: float = 60) -> None:
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    WebDriverWait(browser, patience_s, poll_frequency=0.05).until(
-        lambda _: browser.execute_script(f"return {condition}"), f"never came true: {condition}"
-    )
-
-
 def saved(browser: Any, folder: Path, form: str) -> str:
     browser.find_element("css selector", f"[data-save={form}]").click()
     deadline = 200
     while not (found := list(folder.glob(f"*.{form}"))) and deadline:
-        wait(browser, "true")
+        wait(browser, "true", 60)
         deadline -= 1
         browser.execute_async_script("setTimeout(arguments[0], 50)")
     return found[0].read_text("utf-8")
@@ -85,19 +64,19 @@ def saved(browser: Any, folder: Path, form: str) -> str:
 
 def test_words_appear_while_they_are_said_and_are_heard_again_and_saved(browser: Any, tmp_path: Path) -> None:
     browser.find_element("id", "speak").click()
-    wait(browser, f"{STATUS}.startsWith('Listening')")
+    wait(browser, f"{STATUS}.startsWith('Listening')", 60)
     assert browser.find_element("id", "speak").get_attribute("aria-pressed") == "true"
-    wait(browser, f"{SAID}.querySelector('[aria-busy=true]')?.textContent.length > 10")
-    wait(browser, f"{SAID}.querySelectorAll('.word').length > 10")
+    wait(browser, f"{SAID}.querySelector('[aria-busy=true]')?.textContent.length > 10", 60)
+    wait(browser, f"{SAID}.querySelectorAll('.word').length > 10", 60)
     browser.find_element("id", "speak").click()
-    wait(browser, f"{STATUS}.startsWith('Done')")
+    wait(browser, f"{STATUS}.startsWith('Done')", 60)
     text = browser.find_element("id", "said").text
     assert "bike shop" in text.lower()
     assert not browser.find_elements("css selector", "[aria-busy=true]")
     word = browser.find_elements("css selector", ".word")[3]
     word.click()
-    wait(browser, f"{SAID}.querySelectorAll('.word.lit').length === 1")
-    wait(browser, f"{SAID}.querySelectorAll('.word.lit').length === 0")
+    wait(browser, f"{SAID}.querySelectorAll('.word.lit').length === 1", 60)
+    wait(browser, f"{SAID}.querySelectorAll('.word.lit').length === 0", 60)
     subtitles = saved(browser, tmp_path, "srt")
     assert re.match(r"1\n00:00:\d\d,\d{3} --> 00:00:\d\d,\d{3}\n", subtitles)
     assert saved(browser, tmp_path, "vtt").startswith("WEBVTT\n")
@@ -108,7 +87,7 @@ def test_words_appear_while_they_are_said_and_are_heard_again_and_saved(browser:
 
 def test_a_recording_is_read_and_its_words_play_it(browser: Any, tmp_path: Path) -> None:
     browser.find_element("id", "file").send_keys(str(EXAMPLES / "voice_memo.m4a"))
-    wait(browser, f"{STATUS}.startsWith('Done')")
+    wait(browser, f"{STATUS}.startsWith('Done')", 60)
     text = browser.find_element("id", "said").text
     assert "two brushes" in text
     words = browser.find_elements("css selector", ".word")
@@ -122,7 +101,7 @@ def test_what_cannot_be_read_is_told_and_the_keyboard_reaches_all(browser: Any, 
     notes = tmp_path / "notes.mp3"
     notes.write_text("This is no recording.")
     browser.find_element("id", "file").send_keys(str(notes))
-    wait(browser, "document.getElementById('status').classList.contains('wrong')")
+    wait(browser, "document.getElementById('status').classList.contains('wrong')", 60)
     assert "notes.mp3" in browser.find_element("id", "status").text
     browser.execute_script("document.activeElement.blur()")
     reached = []

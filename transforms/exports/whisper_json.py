@@ -8,6 +8,7 @@ from typing import Any
 
 from schemas.config import Config
 from transforms.exports.recording import Recording
+from transforms.text.clock import seconds
 
 
 def document(recording: Recording, _: Config) -> str:
@@ -26,12 +27,12 @@ def as_dict(recording: Recording) -> dict[str, Any]:
         "text": recording.text or "",
         "language": recording.language,
         "confidence": recording.confidence,
-        "duration": _seconds(recording.duration_ms),
+        "duration": seconds(recording.duration_ms),
         "words": [
             {
                 "word": word.word,
-                "start": _seconds(word.start_ms),
-                "end": _seconds(word.end_ms),
+                "start": seconds(word.start_ms),
+                "end": seconds(word.end_ms),
                 "confidence": word.confidence,
                 "speaker": segment.speaker,
             }
@@ -40,8 +41,8 @@ def as_dict(recording: Recording) -> dict[str, Any]:
         "segments": [
             {
                 "id": index,
-                "start": _seconds(segment.start_ms),
-                "end": _seconds(segment.end_ms),
+                "start": seconds(segment.start_ms),
+                "end": seconds(segment.end_ms),
                 "text": segment.text,
                 "language": segment.language,
                 "confidence": segment.confidence,
@@ -54,7 +55,3 @@ def as_dict(recording: Recording) -> dict[str, Any]:
         "status": recording.status,
         "flags": list(recording.flags),
     }
-
-
-def _seconds(ms: int | None) -> float | None:
-    return None if ms is None else ms / 1000

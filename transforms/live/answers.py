@@ -13,8 +13,10 @@ from schemas.config import Config
 from schemas.tables import CHUNKS, to_batch
 from transforms.exports import FORMATS
 from transforms.exports.recording import UNKNOWN_SPEAKER, Recording, from_row
+from transforms.exports.whisper_json import as_dict
 from transforms.live.asked import SUBTITLES, Asked
 from transforms.publishing.transcript import assemble
+from transforms.text.clock import seconds
 from transforms.text.words import separator
 
 Row = dict[str, Any]
@@ -35,7 +37,7 @@ def answer(row: Row, asked: Asked, name: str) -> Row | str:
         return FORMATS[asked.form].render(recording, asked.config)
     body: Row = {"text": recording.text or ""}
     if asked.form == "diarized_json":
-        body |= {"task": "transcribe", "duration": _seconds(recording.duration_ms), "segments": speakers(recording)}
+        body |= {"task": "transcribe", "duration": seconds(recording.duration_ms), "segments": speakers(recording)}
     if asked.form == "verbose_json":
         body |= _verbose(row, recording, asked)
     body |= {name: FORMATS[name].render(recording, asked.config) for name in asked.subtitles}
@@ -53,8 +55,8 @@ def speakers(recording: Recording) -> list[Row]:
         {
             "type": "transcript.text.segment",
             "id": f"seg_{index:03d}",
-            "start": _seconds(segment.start_ms),
-            "end": _seconds(segment.end_ms),
+            "start": seconds(segment.start_ms),
+            "end": seconds(segment.end_ms),
             "text": segment.text,
             "speaker": segment.speaker or UNKNOWN_SPEAKER,
         }
@@ -63,45 +65,29 @@ def speakers(recording: Recording) -> list[Row]:
 
 
 def _verbose(row: Row, recording: Recording, asked: Asked) -> Row:
-    language = recording.language
+    document, language = as_dict(recording), recording.language
     body: Row = {
         "task": "transcribe",
         "language": None if language is None else langcodes.get(language).display_name().lower(),
-        "duration": _seconds(recording.duration_ms),
+        "duration": document["duration"],
         "confidence": recording.confidence,
-        "flags": list(recording.flags),
+        "flags": document["flags"],
         "model": row["model"],
     }
     if asked.words:
-        body["words"] = [
-            {
-                "word": word.word,
-                "start": _seconds(word.start_ms),
-                "end": _seconds(word.end_ms),
-                "confidence": word.confidence,
-                "speaker": segment.speaker,
-            }
-            for segment in recording.segments
-            for word in segment.words
-        ]
+        body["words"] = document["words"]
     if asked.segments:
         body["segments"] = [
             {
-                "id": index,
-                "seek": segment.start_ms // 10,
-                "start": _seconds(segment.start_ms),
-                "end": _seconds(segment.end_ms),
-                "text": segment.text,
+                **segment,
+                "seek": int(segment["start"] * 100),
                 "tokens": [],
                 "temperature": 0.0,
-                "avg_logprob": _log(segment.confidence),
-                "compression_ratio": len(data := segment.text.encode()) / len(zlib.compress(data)),
+                "avg_logprob": _log(segment["confidence"]),
+                "compression_ratio": len(data := segment["text"].encode()) / len(zlib.compress(data)),
                 "no_speech_prob": None,
-                "confidence": segment.confidence,
-                "language": segment.language,
-                "speaker": segment.speaker,
             }
-            for index, segment in enumerate(recording.segments)
+            for segment in document["segments"]
         ]
     return body
 
@@ -113,10 +99,6 @@ def logprob(word: str, confidence: float | None) -> Row:
 
 def _log(confidence: float | None) -> float | None:
     return None if confidence is None else math.log(max(confidence, 1e-10))
-
-
-def _seconds(ms: int | None) -> float | None:
-    return None if ms is None else ms / 1000
 
 
 class Said:

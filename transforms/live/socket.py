@@ -20,6 +20,7 @@ from transforms.live.asked import SUBTITLES, Refused, language_of, model_of
 from transforms.live.exchange import Exchange, Host, live_config
 from transforms.live.session import Event
 from transforms.live.sound import SOUNDS
+from transforms.text.clock import seconds
 
 _FIELDS = frozenset({"model", "language", "prompt", "format", "rate", "silence_ms", "formats"})
 _RATES_HZ = (8_000, 192_000)
@@ -72,11 +73,11 @@ class Conversation(Exchange):
             return [{"type": "final", "utterance": event["utterance"], **_utterance(event["row"])}]
         if event["type"] == "ended":
             whole = transcript(event["rows"], self._config)
-            about = {"language": whole["language"], "duration": _seconds(whole["duration_ms"]), "flags": whole["flags"]}
+            about = {"language": whole["language"], "duration": seconds(whole["duration_ms"]), "flags": whole["flags"]}
             recording = from_row(whole)
             about |= {name: FORMATS[name].render(recording, self._config) for name in self._formats}
             return [{"type": "ended", "text": whole["text"] or "", **about}]
-        times = {name: _seconds(value) for name, value in event.items() if name.endswith("_ms")}
+        times = {name: seconds(value) for name, value in event.items() if name.endswith("_ms")}
         others = {name: value for name, value in event.items() if name not in times}
         return [others | {name.removesuffix("_ms"): value for name, value in times.items()}]
 
@@ -85,16 +86,16 @@ def _utterance(row: Mapping[str, Any]) -> dict[str, Any]:
     words = row["words"] or []
     known = [word["confidence"] for word in words if word["confidence"] is not None]
     return {
-        "start": _seconds(row["start_ms"]),
-        "end": _seconds(row["end_ms"]),
+        "start": seconds(row["start_ms"]),
+        "end": seconds(row["end_ms"]),
         "text": row["text"] or "",
         "language": row["language"],
         "confidence": sum(known) / len(known) if known else None,
         "words": [
             {
                 "word": word["word"],
-                "start": _seconds(word["start_ms"]),
-                "end": _seconds(word["end_ms"]),
+                "start": seconds(word["start_ms"]),
+                "end": seconds(word["end_ms"]),
                 "confidence": word["confidence"],
             }
             for word in words
@@ -102,10 +103,6 @@ def _utterance(row: Mapping[str, Any]) -> dict[str, Any]:
         "flags": row["flags"] or [],
         "error": row["error"]["message"] if row["error"] else None,
     }
-
-
-def _seconds(ms: int | None) -> float | None:
-    return None if ms is None else ms / 1000
 
 
 def _whole(text: str, param: str, least: int, most: int) -> int:

@@ -18,3 +18,8 @@ def exact_clock(ms: int, point: str = ".") -> str:
 def _parts(ms: int) -> tuple[int, int, int]:
     """Hours, minutes and whole seconds."""
     return ms // 3_600_000, ms // 60_000 % 60, ms // 1000 % 60
+
+
+def seconds(ms: int | None) -> float | None:
+    """As JSON's readers want a time; None is not known."""
+    return None if ms is None else ms / 1000
