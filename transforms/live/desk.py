@@ -26,7 +26,7 @@ from transforms.errors import RecordingError
 from transforms.live.answers import answer
 from transforms.live.asked import UNAVAILABLE, Asked, Refused, asked
 from transforms.live.chat import chat, completion
-from transforms.live.exchange import CLOSED_BY_POLICY, Exchange, Host
+from transforms.live.exchange import Exchange, Host, say_why
 from transforms.live.keys import Asking, Keys
 from transforms.live.limits import MOST_BYTES
 from transforms.live.measures import Lag, Measures, counted
@@ -102,8 +102,7 @@ class Desk:
                 conversation = kind(socket, host, uuid.uuid4().hex)
             except Refused as refused:
                 self.measures.refused.labels(refused.code or refused.status).inc()
-                await socket.send_json({"type": "error", **refused.body})
-                await socket.close(CLOSED_BY_POLICY)
+                await say_why(socket, refused)
                 return
             self.conversations.add(conversation)
             try:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,8 +26,19 @@ from transforms.logs import tell
 _SLOW_READER = 50
 """Events that wait for a client that does not read; while there are more, partial readings are left out."""
 _ROOM_AGAIN_S = 0.05
-CLOSED_BY_POLICY = 1008
+_CLOSED_BY_POLICY = 1008
 _GOING_AWAY = 1001
+
+
+GONE = (WebSocketDisconnect, RuntimeError)
+"""What Starlette raises where there is nobody any more."""
+
+
+async def say_why(socket: WebSocket, refused: Refused) -> None:
+    """And end it."""
+    with suppress(*GONE):
+        await socket.send_json({"type": "error", **refused.body})
+        await socket.close(_CLOSED_BY_POLICY)
 
 
 @dataclass(frozen=True)
@@ -117,13 +129,13 @@ class Exchange(ABC):
                 await tells
             await self.socket.close(_GOING_AWAY if drains.done() else 1000)
         except Refused as refused:
-            await self.socket.send_json({"type": "error", **refused.body})
-            await self.socket.close(CLOSED_BY_POLICY)
-        except (WebSocketDisconnect, RuntimeError):
-            pass  # the client is gone, as it may
+            await say_why(self.socket, refused)
+        except GONE:
+            pass  # as a client may
         finally:
             for one in (hears, tells, drains):
                 one.cancel()
+            await asyncio.gather(hears, tells, drains, return_exceptions=True)
             self._end(time.monotonic() - began_at)
 
     def _end(self, took_s: float) -> None:

@@ -136,16 +136,21 @@ class Realtime(Exchange):
         if not isinstance(session, dict) or session.get("type") != "transcription":
             raise Refused("session.type is 'transcription' here", param="session.type", code="invalid_value")
         before = self._settings
-        self._settings = _over(before, session, "session")
         try:
+            self._settings = _over(before, session, "session")
             self._asked()
         except Refused:
             self._settings = before
             raise
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
+            self._settings = before
+            raise Refused(f"the session has a value of the wrong kind: {error}", param="session") from None
 
     def _asked(self) -> tuple[Sound, Config, str | None, str | None]:
         """What is set, as a session takes it. Raises Refused."""
         given = self._settings["audio"]["input"]
+        if {*self._settings["include"]} - {_LOGPROBS}:
+            raise Refused(f"include is [{_LOGPROBS}] or empty", param="session.include")
         form, heard, turns = given["format"], given["transcription"] or {}, given["turn_detection"]
         if not isinstance(form, dict) or form.get("type") not in _FORMATS:
             raise Refused(f"format.type is one of {', '.join(_FORMATS)}", param="session.audio.input.format")
@@ -158,23 +163,20 @@ class Realtime(Exchange):
             model_of(heard["model"], self.host.models)
         language = language_of(heard.get("language"), self.host.config, self.host.known)
         config = self.host.config
+        context = str(heard.get("prompt") or "") or config.context
         if turns is None:
-            return SOUNDS[name](rate_hz), live_config(config, None), language, heard.get("prompt") or config.context
+            return SOUNDS[name](rate_hz), live_config(config, None), language, context
         if turns.get("type") != "server_vad":
             raise Refused("turn_detection.type is server_vad", param="session.audio.input.turn_detection.type")
-        try:
-            threshold = float(turns.get("threshold") or config.vad.threshold)
-            silence_ms = int(turns.get("silence_duration_ms") or _SILENCE_MS)
-            pad_ms = int(turns.get("prefix_padding_ms") or 0)
-        except (TypeError, ValueError):
-            threshold, silence_ms, pad_ms = 0.0, 0, 0
+        threshold = float(turns.get("threshold") or config.vad.threshold)
+        silence_ms = int(turns.get("silence_duration_ms") or _SILENCE_MS)
+        pad_ms = int(turns.get("prefix_padding_ms") or 0)
         if not 0 < threshold < 1 or not 100 <= silence_ms <= 60_000 or not 0 <= pad_ms <= 10_000:
             reason = "threshold is between 0 and 1, silence_duration_ms from 100 to 60000, prefix_padding_ms to 10000"
             raise Refused(reason, param="session.audio.input.turn_detection")
         config = live_config(config, silence_ms, pad_ms)
         end_threshold = min(config.vad.end_threshold, threshold)
         vad = config.vad.model_copy(update={"threshold": threshold, "end_threshold": end_threshold})
-        context = heard.get("prompt") or config.context
         return SOUNDS[name](rate_hz), config.model_copy(update={"vad": vad}), language, context
 
     @property

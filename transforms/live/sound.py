@@ -123,7 +123,7 @@ class Container:
                 self._rest = self._coming.get(timeout=0.5)
             except queue.Empty:
                 continue
-            self._closed = not self._rest
+            self._closed = self._closed or not self._rest
         data, self._rest = self._rest[:size], self._rest[size:]
         return data
 
