@@ -16,6 +16,7 @@ import pytest
 from tests.kit.finished import Finished
 from tests.kit.lake import cut, engine_config, write_clip
 from tests.live.made import MODEL, Served, serving, wait_until
+from transforms.audio.front import Work
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +201,35 @@ def test_a_client_that_vanishes_costs_nothing_more(tmp_path: Path) -> None:
             wait_until(lambda: served.desk.service.orders == 0)
             wait_until(lambda: not list(served.desk.folder.iterdir()))
         assert served.desk.service.waiting_s == 0
+
+
+def test_all_parts_of_a_recording_are_waited_for_whichever_ends_first(tmp_path: Path) -> None:
+    """Longer chunks are read again by halves here, so that the last part, which is short, is read before others."""
+    clip = write_clip(tmp_path / "long.wav", cut(20, 107))
+    config = engine_config("packing.max_chunk_s=10", loop_over_s=5.0, delay_s=0.2)
+    with serving(config) as served:
+        for _ in range(3):
+            rows: list[Any] = []
+            work = Work("a", "", "", str(clip), None, "en", "given", None, "mix", 0, None, {})
+            served.desk.service.begin(work, config, rows.append)
+            wait_until(lambda: None in rows)  # noqa: B023
+            *rows, last = rows
+            assert last is None
+            closings = [row["closing"] for row in rows if row["closing"]]
+            assert len(closings) > 3
+            assert sum(closing["chunk_count"] for closing in closings) == len(rows) - len(closings)
+
+
+def test_a_recording_in_parts_is_withdrawn_between_them(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "long.wav", cut(0, 120))
+    config = engine_config(delay_s=0.5)
+    with serving(config) as served:
+        service = served.desk.service
+        work = Work("a", "", "", str(clip), None, "en", "given", None, "mix", 0, None, {})
+        order = service.begin(work, config, lambda delivery: None)
+        wait_until(lambda: bool(order.in_hand_s))
+        service.withdraw(order)  # before the first part is closed
+        wait_until(lambda: service.orders == 0)
 
 
 def test_a_body_that_is_too_large_is_refused(tmp_path: Path) -> None:

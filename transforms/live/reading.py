@@ -16,7 +16,7 @@ from transforms.audio.front import Work
 from transforms.errors import MachineError
 from transforms.live.answers import Said, last_events, text_delta, transcript
 from transforms.live.asked import ENGINE_LOST, UNAVAILABLE, Asked, Refused
-from transforms.live.service import Delivery, Order, Peeked, Service, is_last
+from transforms.live.service import Delivery, Order, Peeked, Service
 
 Row = dict[str, Any]
 
@@ -46,9 +46,9 @@ class Reading:
             assert not isinstance(row, Peeked)
             if isinstance(row, MachineError):
                 raise Refused(str(row), UNAVAILABLE, code=ENGINE_LOST, retry_after_s=5)
-            yield row
-            if is_last(row):
+            if row is None:
                 return
+            yield row
 
     async def whole(self, request: Request) -> Row:
         """The transcript; none of it is made any more once the client is gone."""

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
@@ -31,8 +31,8 @@ class Peeked:
     reading: Hypothesis | RecordingError
 
 
-Delivery = dict[str, Any] | Peeked | MachineError
-"""A row of the table chunks, of which `is_last` knows the last one; a reading in between; or what ended it before."""
+Delivery = dict[str, Any] | Peeked | MachineError | None
+"""A row of the table chunks, or a reading in between; None after all of them, or what ended it before."""
 
 _NOTHING = dict.fromkeys(CHUNKS.names)
 _BATCHES_IN_HAND = 2
@@ -53,11 +53,14 @@ class Order:
     withdrawn: bool = False
     in_hand_s: dict[tuple[int, int | None, int], float] = field(default_factory=dict)
     first: dict[str, Any] | None = None
+    closed: dict[int, bool] = field(default_factory=dict)
+    """The parts whose rows are all there, and whether another follows."""
 
-
-def is_last(row: Mapping[str, Any]) -> bool:
-    """Whether nothing comes after this row of the table chunks."""
-    return row["closing"] is not None and not row["closing"]["continues"]
+    @property
+    def complete(self) -> bool:
+        """Later parts may be closed before earlier ones."""
+        parts = range(len(self.closed))
+        return [self.closed.get(part) for part in parts] == [True] * (len(parts) - 1) + [False]
 
 
 class Service:
@@ -158,9 +161,10 @@ class Service:
     def _next_part(self, order: Order, work: Work) -> Work | None:
         with self._bell:
             self._bell.wait_for(lambda: self._stopped or order.withdrawn or order.first is not None)
-        if order.first is None:
-            return None
-        found = None if work.language_source == "given" else order.first["language"]
+            if self._stopped:
+                return None
+        # Of an order that was withdrawn the next part is begun, too: it ends at once, and the order with it.
+        found = None if work.language_source == "given" or order.first is None else order.first["language"]
         if found is not None:
             work = replace(work, language=found, language_source="detected")
         return replace(work, part_index=work.part_index + 1)
@@ -220,13 +224,17 @@ class Service:
         order = self._orders[row["audio_id"]]
         with self._bell:
             order.in_hand_s.pop((row["part_index"], row["channel"], row["chunk_index"]), None)
-            if row["closing"] and order.first is None:
-                order.first = row["closing"]
-            if is_last(row):
+            if closing := row["closing"]:
+                order.closed[row["part_index"]] = closing["continues"]
+                if row["part_index"] == 0:
+                    order.first = closing
+            if order.complete:
                 del self._orders[row["audio_id"]]
             self._bell.notify_all()
         if not order.withdrawn:
             order.deliver(row)
+            if order.complete:
+                order.deliver(None)
 
     def _lose(self, error: Exception) -> None:
         """The engines are gone, and with them all that they had in hand."""

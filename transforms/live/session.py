@@ -19,7 +19,7 @@ from transforms.audio.front import Chunk, Closing, Work
 from transforms.engines import Hypothesis, Utterance
 from transforms.errors import MachineError, RecordingError
 from transforms.live.agreement import Agreement
-from transforms.live.service import Delivery, Peeked, Service, is_last
+from transforms.live.service import Delivery, Peeked, Service
 
 Event = dict[str, Any]
 """Each has a `type`, and but for the last two the `utterance`'s number, from 0. speech_started and speech_stopped (with
@@ -134,6 +134,8 @@ class Session:
         elif isinstance(delivery, Peeked):
             index, start_ms = delivery.id
             self._hear(index, start_ms, delivery.reading)
+        elif delivery is None:
+            self._deliver({"type": "ended", "rows": self._rows})
         else:
             self._rows.append(delivery)
             self._read[delivery["chunk_index"]] = delivery
@@ -142,8 +144,6 @@ class Session:
                 self._deliver(
                     {"type": "final", "utterance": row["chunk_index"], "start_ms": row["start_ms"], "row": row}
                 )
-            if is_last(delivery):
-                self._deliver({"type": "ended", "rows": self._rows})
 
     def _hear(self, index: int, start_ms: int, reading: Hypothesis | RecordingError) -> None:
         with self._lock:
