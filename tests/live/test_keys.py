@@ -129,6 +129,16 @@ def test_keys_that_are_taken_away_are_gone_at_once(tmp_path: Path, clip: Path) -
         pass
 
 
+def test_while_the_file_of_keys_is_being_written_those_stand_that_were_read_last(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    path.write_text(yaml.safe_dump([KEYS["captions"][1]]))
+    keys = Keys(path)
+    path.write_text("- {name: cap")
+    os.utime(path, ns=(time.time_ns(), time.time_ns() + 1))
+    with keys.asking({"authorization": f"Bearer {KEYS['captions'][0]}"}) as asking:
+        assert asking.name == "captions"
+
+
 @pytest.mark.parametrize("text", ["- name: x", "- {name: x, sha256: short}", "a: [", "- {name: x, colour: red}", "7"])
 def test_a_file_of_keys_that_cannot_be_used_is_told(tmp_path: Path, text: str) -> None:
     path = tmp_path / "keys.yaml"

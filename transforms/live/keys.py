@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import logging
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.config import ConfigError
 from transforms.live.asked import Refused
+from transforms.logs import tell
 
 _PREFIX = "lk-"
 _IN_PROTOCOL = "openai-insecure-api-key."
@@ -83,7 +85,8 @@ class Keys:
     def asking(self, headers: Mapping[str, str]) -> Iterator[Asking]:
         """Raises Refused for who may not."""
         key = self._key(headers)
-        asking, use = Asking(key), self._uses.setdefault(asking_name(key), _Use())
+        asking = Asking(key)
+        use = self._uses.setdefault(asking.name, _Use())
         if key is not None and key.max_at_once is not None and use.at_once >= key.max_at_once:
             reason = f"{key.max_at_once} requests of this key are at work, the most that it may have at once"
             raise Refused(reason, HTTPStatus.TOO_MANY_REQUESTS, code="key_at_once", retry_after_s=1)
@@ -100,7 +103,10 @@ class Keys:
     def _key(self, headers: Mapping[str, str]) -> Key | None:
         if self.path is None:
             return None
-        self._read()
+        try:
+            self._read()
+        except ConfigError as error:  # as while somebody writes it: those keys stand that were read last
+            tell(str(error), logging.WARNING)
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             offered = [one.strip() for one in headers.get("sec-websocket-protocol", "").split(",")]
@@ -124,10 +130,6 @@ class Keys:
             reason = " ".join(str(error).split())
             raise ConfigError(f"serve.keys is {self.path}, which is no list of keys: {reason}") from None
         self._known, self._read_at_ns = {key.sha256: key for key in keys}, changed_ns
-
-
-def asking_name(key: Key | None) -> str:
-    return key.name if key is not None else ""
 
 
 def digest(key: str) -> str:
