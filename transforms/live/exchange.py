@@ -8,17 +8,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.concurrency import run_in_threadpool
 
-from schemas.config import AUTO_PER_CHUNK, Config
-from transforms.audio.front import Work
+from schemas.config import Config
 from transforms.errors import RecordingError
 from transforms.live.asked import ENGINE_LOST, UNAVAILABLE, Refused
 from transforms.live.measures import Lag
-from transforms.live.service import Service
+from transforms.live.service import Service, work_of
 from transforms.live.session import Event, Session
 from transforms.live.sound import Sound
 from transforms.logs import tell
@@ -88,8 +87,7 @@ class Exchange(ABC):
         return 0.0 if self._session is None else self._session.heard_ms / 1000
 
     def begin(self, sound: Sound, config: Config, language: str | None, context: str | None) -> None:
-        source: Literal["given"] | None = "given" if language not in (None, AUTO_PER_CHUNK) else None
-        work = Work(self.number, "", "", None, None, language, source, context, "mix", 0, None, {})
+        work = work_of(self.number, None, language, context)
         self._sound, self._session = sound, Session(self.host.service, work, config, self._deliver)
 
     @property

@@ -6,17 +6,15 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
-from schemas.config import AUTO_PER_CHUNK
-from transforms.audio.front import Work
 from transforms.errors import MachineError
 from transforms.live.answers import Said, last_events, text_delta, transcript
 from transforms.live.asked import ENGINE_LOST, UNAVAILABLE, Asked, Refused
-from transforms.live.service import Delivery, Order, Peeked, Service
+from transforms.live.service import Delivery, Order, Peeked, Service, work_of
 
 Row = dict[str, Any]
 
@@ -29,8 +27,7 @@ class Reading:
         self._uri, self._name, self._asked = uri, name, what
         self._service = service
         self._loop, self._queue = asyncio.get_running_loop(), asyncio.Queue[Delivery]()
-        source: Literal["given"] | None = "given" if what.language not in (None, AUTO_PER_CHUNK) else None
-        work = Work(number, "", "", uri, None, what.language, source, what.context, what.channels, 0, None, {})
+        work = work_of(number, uri, what.language, what.context, what.channels)
         self._order: Order = service.begin(work, what.config, self._deliver)
 
     def _deliver(self, delivery: Delivery) -> None:

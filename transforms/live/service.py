@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
-from schemas.config import Config
+from schemas.config import AUTO_PER_CHUNK, Config
 from schemas.tables import CHUNKS
 from transforms.audio.front import Chunk, Closing, StageClock, Work
 from transforms.engines import Hypothesis, Utterance, languages_of, unload
@@ -61,6 +61,14 @@ class Order:
         """Later parts may be closed before earlier ones."""
         parts = range(len(self.closed))
         return [self.closed.get(part) for part in parts] == [True] * (len(parts) - 1) + [False]
+
+
+def work_of(
+    number: str, uri: str | None, language: str | None, context: str | None, channels: Literal["mix", "split"] = "mix"
+) -> Work:
+    """What was sent, as a row of the job's work; without `uri` it is still being said."""
+    source: Literal["given"] | None = "given" if language not in (None, AUTO_PER_CHUNK) else None
+    return Work(number, "", "", uri, None, language, source, context, channels, 0, None, {})
 
 
 class Service:
