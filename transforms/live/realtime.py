@@ -95,7 +95,7 @@ class Realtime(Exchange):
                 raise Refused("a message is a JSON object with a type", code="invalid_message") from None
             await self._do(kind, asked)
         except Refused as refused:
-            if refused.code in ("too_long",):
+            if refused.code == "too_long":
                 raise
             error = {**refused.body["error"], "event_id": event_id}
             await self.socket.send_json(self._event("error", error=error))
