@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from tests.kit.objects import in_memory
 from transforms.audio.front import Chunk
 from transforms.engines import EngineLost, Hypothesis, Samples, Utterance
 from transforms.text.tokens import Token
@@ -45,7 +45,7 @@ class Reader:
         if self.lost:
             raise EngineLost("the device is gone")
         self.asked.extend(utterance.language for utterance in utterances)
-        self.chunks.append(sum(isinstance(thing, Chunk) for thing in gc.get_objects()))
+        self.chunks.append(len(in_memory(Chunk)))
         return [self._read(utterance) for utterance in utterances][self.short_by :]
 
     def _read(self, utterance: Utterance) -> Hypothesis:

@@ -14,6 +14,7 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from tests.kit.lake import cut, engine_config
+from tests.kit.objects import in_memory
 from tests.live.made import Served, serving, wait_until
 from tests.live.test_stream import of, pcm16, spoken
 from transforms.live.session import Session
@@ -89,7 +90,7 @@ def test_garbled_connections_leak_nothing_and_disturb_nobody(served: Served) -> 
     wait_until(lambda: desk.service.orders == 0 and not desk.conversations)
     wait_until(lambda: not [one for one in threading.enumerate() if one.name.startswith(("container", "front"))])
     gc.collect()
-    sessions = [one for one in gc.get_objects() if isinstance(one, Session)]
+    sessions = in_memory(Session)
     assert len(sessions) <= 1  # the last one is still in the hands of the service's loop
     assert desk.service.waiting_s == 0 and desk.service.ready
     assert not list(desk.folder.iterdir())

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import random
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ import pytest
 import transforms.recognition.task
 from schemas.config import Config
 from schemas.tables import CHUNKS, to_batch
+from tests.kit.objects import in_memory
 from tests.kit.reader import Reader, read
 from tests.kit.sounds import noise, written
 from tests.kit.works import heard, work, work_row
@@ -265,7 +265,7 @@ def test_the_language_is_detected_once_a_recording(examples: Path) -> None:
 def test_the_engine_starts_before_a_long_recording_was_read(language: str | None) -> None:
     """Also while the language is not known, and chunks wait for it: memory is bounded by the look-ahead."""
     engine = Reader(number=3 if language else 4)
-    before = sum(isinstance(one, Chunk) for one in gc.get_objects())  # of other tests, in this process
+    before = len(in_memory(Chunk))  # of other tests, in this process
     endless = {"threshold": 1e-9, "end_threshold": 1e-9, "pad_ms": 0}
     batching = {"lookahead_audio_s": 12, "max_padded_audio_s": 12, "prefetch_mib": 1, "front_threads": 1}
     task = _task(engine, vad=endless, packing={"max_chunk_s": 3}, audio={"block_s": 3}, batching=batching)
