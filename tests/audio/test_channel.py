@@ -75,3 +75,17 @@ def test_a_flush_ends_the_chunk_at_once_and_the_clock_goes_on(examples: Path) ->
     assert after[0].start_ms >= half // 16 - 32
     heard_ms = sum(chunk.speech_ms for chunk in found)
     assert heard_ms == pytest.approx(sum(span.end - span.start for span in speech) // 16, abs=600)
+
+
+@pytest.mark.parametrize("step", [7_001, 12_345, 16_000])
+def test_a_voice_that_goes_on_through_flushes_is_heard_on(examples: Path, step: int) -> None:
+    """Wherever they fall: inside of a frame, too."""
+    (sound,), _ = decoded(examples / "meeting_note.flac")
+    channel = Channel(_CONFIG.vad, _CONFIG.packing)
+    found = []
+    for at in range(0, len(sound), step):
+        found += [*channel.push(sound[at : at + step]), *channel.flush()]
+    found += channel.finish()
+    assert len(found) > 5
+    assert all(one.end_ms <= other.start_ms for one, other in pairwise(found))
+    assert all(chunk.end_ms - chunk.start_ms == pytest.approx(len(chunk.samples) / 16, abs=1) for chunk in found)

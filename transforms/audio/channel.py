@@ -87,8 +87,9 @@ class Channel:
         """The chunk to come as it is, of a stream that goes on, as where a speaker lets go of a key."""
         found = self._hear(*self._leveller.finish())
         packed = [chunk for span in self._finder.flush() for chunk in self._packer.push(span)]
-        total = self._held_from + self._held.shape[1]
-        return found + self._cut_out(packed + self._packer.flush(total), total)
+        # Not the last samples, less than a frame, which VAD has not heard: what it hears in them may begin there.
+        heard = self._finder.settled
+        return found + self._cut_out(packed + self._packer.flush(heard), heard)
 
     def finish(self) -> list[SpeechChunk]:
         """The last chunks, once all samples were pushed."""
