@@ -101,10 +101,10 @@ def joined(data: Path, least_s: float, path: Path) -> Clip:
         while length_s < least_s:
             for clip in rng.sample(spoken, len(spoken)):
                 samples, _ = soundfile.read(clip.path, dtype="float32")
-                file.write(samples)
-                file.write(np.zeros(int(rng.uniform(0.3, 2.0) * SAMPLE_RATE_HZ), np.float32))
+                pause = np.zeros(int(rng.uniform(0.3, 2.0) * SAMPLE_RATE_HZ), np.float32)
+                file.write(np.concatenate([samples, pause]))
                 texts.append(clip.text)
-                length_s = file.tell() / SAMPLE_RATE_HZ
+                length_s += (len(samples) + len(pause)) / SAMPLE_RATE_HZ
                 if length_s >= least_s:
                     break
     return Clip(path, length_s, " ".join(texts), ())
