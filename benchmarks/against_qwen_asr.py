@@ -11,7 +11,6 @@ own.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import random
 import subprocess
 import sys
@@ -92,15 +91,9 @@ def our_recognizer(folder: Path, dtype: str = "float32") -> Any:
     from transforms.engines.qwen.recognizer import QwenSpec
 
     engine = QwenSpec(model=str(folder / "recognizer"), dtype=dtype).checked().load()
-    engine._end_ids = set()
+    engine._network.end_ids = set()
     engine._decode = lambda ids: "a" * len(ids)  # random tokens are not in the tokenizer, and no text is tried again
-    build = engine._prompt
-
-    def limited(utterance: Utterance, audio: Any) -> Any:
-        prompt, flags = build(utterance, audio)
-        return dataclasses.replace(prompt, max_new_tokens=tokens_of(utterance.samples)), flags
-
-    engine._prompt = limited
+    engine._most = lambda utterance: tokens_of(utterance.samples)
     return engine
 
 

@@ -48,16 +48,26 @@ class EngineLost(MachineError):
     """The engine cannot go on in this process: a dead device, out of memory at batch size 1."""
 
 
+@dataclass(eq=False)
+class Growth:
+    """Of an utterance that is still being said, and read again as it grows. `standing`: how its text begins, of which
+    nothing may change any more. `kept`: what the engine holds of the last reading for the next."""
+
+    standing: str = ""
+    kept: Any = None
+
+
 @dataclass(frozen=True)
 class Utterance:
     """One stretch of speech to recognize: 16 kHz mono float32 in [-1, 1], 1-D and contiguous; `language` as
     schemas.languages.code gives it, or None to detect it. `speech`: the samples [start, end) that VAD heard speech in,
-    None where it was not asked; no engine needs it."""
+    None where it was not asked; no engine needs it. `growth`: an engine may go on from there, or read all anew."""
 
     samples: Samples
     language: str | None = None
     context: str | None = None
     speech: tuple[tuple[int, int], ...] | None = None
+    growth: Growth | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from schemas.config import SAMPLE_RATE_HZ, Config
 from transforms.audio.channel import Channel, SpeechChunk
 from transforms.audio.front import Chunk, Closing, Work
-from transforms.engines import Hypothesis, Utterance
+from transforms.engines import Growth, Hypothesis, Utterance
 from transforms.errors import MachineError, RecordingError
 from transforms.live.agreement import Agreement
 from transforms.live.service import Delivery, Peeked, Service
@@ -26,6 +26,13 @@ Event = dict[str, Any]
 `at_ms`) tell that it begins and is over, also where nothing comes of it; partial (`start_ms`, `stable`, `tail`) is a
 reading of what was said so far; said (`start_ms`, `end_ms`) means that it will be read as a whole, and final has that
 `row` of chunks. ended (`rows`: all of the session) comes after `finish`, error (`message`) in place of all others."""
+
+
+class _Growing:
+    """The utterance that is being said."""
+
+    def __init__(self) -> None:
+        self.agreement, self.growth = Agreement(), Growth()
 
 
 class Session:
@@ -38,9 +45,8 @@ class Session:
         self._samples = self._speech_samples = 0
         self._begun = self._finished = False
         self._lock = threading.Lock()
-        """For what the service's thread looks at, too: the four that follow."""
-        self._ended = 0
-        self._agreement = Agreement()
+        """For what the service's thread looks at, too: the three that follow."""
+        self._growing = _Growing()
         self._peeking = False
         self._peeked_at = 0
         self._rows: list[dict[str, Any]] = []
@@ -75,6 +81,7 @@ class Session:
         count = self._channel.count
         self._channel = Channel(self._config.vad, self._config.packing, self._samples)
         self._channel.count = count
+        self._forget()
         self._tell_whether_speech()
 
     def finish(self) -> None:
@@ -96,14 +103,18 @@ class Session:
     def _end_utterances(self, chunks: list[SpeechChunk]) -> None:
         for chunk in chunks:
             self._speech_samples += chunk.speech_samples
-            with self._lock:
-                self._ended, self._agreement, self._peeked_at = chunk.index + 1, Agreement(), 0
+            self._forget()
             said = Chunk(self._work, None, chunk.index, chunk.start_ms, chunk.end_ms, chunk.samples, chunk.speech)
             self._tell_of_speech(True, chunk.index, chunk.start_ms)
             self._tell_of_speech(False, chunk.index, chunk.end_ms)
             times = {"start_ms": chunk.start_ms, "end_ms": chunk.end_ms}
             self._deliver({"type": "said", "utterance": chunk.index, **times})
             self._service.offer(self._order, said)
+
+    def _forget(self) -> None:
+        """The utterance that was being said is over: readings that are on the way are of no use."""
+        with self._lock:
+            self._growing, self._peeked_at = _Growing(), 0
 
     def _tell_whether_speech(self) -> None:
         self._tell_of_speech(self._channel.begun, self._channel.count, self.heard_ms)
@@ -124,16 +135,17 @@ class Session:
             if chunk is None:
                 return
             self._peeking, self._peeked_at = True, self._samples
+            growing = self._growing
         language = self._work.language or (self._order.first or {}).get("language")
-        utterance = Utterance(chunk.samples, language, self._work.context, chunk.speech)
-        self._service.peek(self._order, (chunk.index, chunk.start_ms), utterance)
+        utterance = Utterance(chunk.samples, language, self._work.context, chunk.speech, growing.growth)
+        self._service.peek(self._order, (chunk.index, chunk.start_ms, growing), utterance)
 
     def _take(self, delivery: Delivery) -> None:
         if isinstance(delivery, MachineError):
             self._deliver({"type": "error", "message": str(delivery)})
         elif isinstance(delivery, Peeked):
-            index, start_ms = delivery.id
-            self._hear(index, start_ms, delivery.reading)
+            index, start_ms, growing = delivery.id
+            self._hear(index, start_ms, growing, delivery.reading)
         elif delivery is None:
             self._deliver({"type": "ended", "rows": self._rows})
         else:
@@ -145,11 +157,12 @@ class Session:
                     {"type": "final", "utterance": row["chunk_index"], "start_ms": row["start_ms"], "row": row}
                 )
 
-    def _hear(self, index: int, start_ms: int, reading: Hypothesis | RecordingError) -> None:
+    def _hear(self, index: int, start_ms: int, growing: _Growing, reading: Hypothesis | RecordingError) -> None:
         with self._lock:
             self._peeking = False
-            if index < self._ended or isinstance(reading, RecordingError):
+            if growing is not self._growing or isinstance(reading, RecordingError):
                 return  # it is read as a whole by now, or will be: what is wrong is told then
-            stable, tail = self._agreement.hear(reading.text, reading.language)
+            stable, tail = growing.agreement.hear(reading.text, reading.language)
+            growing.growth.standing = stable
         about = {"utterance": index, "start_ms": start_ms}
         self._deliver({"type": "partial", **about, "stable": stable, "tail": tail})

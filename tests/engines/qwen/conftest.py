@@ -78,7 +78,7 @@ def package_recognizer(recognizer: Any) -> Any:
 
     package = Qwen3ASRModel.from_pretrained(str(TINY / "recognizer"), dtype=torch.float32, max_new_tokens=64)
     generate = package.model.generate
-    package.model.generate = lambda **inputs: generate(eos_token_id=sorted(recognizer._end_ids), **inputs)
+    package.model.generate = lambda **inputs: generate(eos_token_id=sorted(recognizer._network.end_ids), **inputs)
     return package
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.kit.texts import TEXTS
-from transforms.engines.qwen.answer import TAG, Answer, read_answer
+from transforms.engines.qwen.answer import TAG, Answer, ids_of, read_answer
 
 _SPECIAL = 1000
 """Ids from here on stand for special tokens, of which decoding leaves nothing."""
@@ -191,3 +191,17 @@ def test_tokens_lie_in_the_text_in_order(written: tuple[bytes, list[int]], data:
     assert all(index in held or char.isspace() for index, char in enumerate(answer.text))
     whole = _in_bytes(raw.decode())
     assert (answer.text, answer.language, answer.says_none) == (whole.text, whole.language, whole.says_none)
+
+
+@given(_answers(), st.integers(0, 60))
+def test_the_ids_of_a_beginning_write_it_and_no_more_than_its_last_character(
+    written: tuple[bytes, list[int]], length: int
+) -> None:
+    raw, _ = written
+    text = _in_bytes(raw.decode()).text
+    length = min(length, len(text))
+    count = ids_of(length, list(raw), _decode)
+    if raw[:count].decode(errors="replace").endswith("\ufffd"):
+        return  # a model may write that itself
+    begun = _in_bytes(raw[:count].decode()).text
+    assert text.startswith(begun) and len(begun.strip()) >= len(text[:length].strip())

@@ -10,7 +10,7 @@ from transformers.cache_utils import Cache, DynamicCache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from transforms.engines.qwen.attention import GROUPED
-from transforms.engines.qwen.decoding import _RoomyLayer
+from transforms.engines.qwen.decoding import RoomyLayer
 
 
 class _Module(torch.nn.Module):
@@ -36,7 +36,7 @@ def test_attention_of_heads_that_share_keys_equals_the_librarys(new_tokens: int,
 
 def test_the_cache_holds_what_the_librarys_holds_while_it_grows_and_rows_leave() -> None:
     draw = torch.Generator().manual_seed(0)
-    ours, theirs = Cache(layer_class_to_replicate=_RoomyLayer), DynamicCache()
+    ours, theirs = Cache(layer_class_to_replicate=RoomyLayer), DynamicCache()
     rows = 3
     for step in range(200):
         new = torch.randn(2, 2, rows, 2, 40 if step == 0 else 1, 4, generator=draw)  # layers, keys and values, …

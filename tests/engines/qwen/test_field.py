@@ -107,8 +107,7 @@ def test_2_a_text_that_reaches_the_token_limit_is_tried_by_halves_and_flagged(se
 
 def test_2_the_token_limit_grows_with_the_audio(recognizer: Any) -> None:
     audio = np.zeros(30 * RATE, np.float32)
-    prompt, _ = recognizer._prompt(Utterance(audio), np.zeros((390, 1)))
-    assert prompt.max_new_tokens >= 30 * 16
+    assert recognizer._most(Utterance(audio)) >= 30 * 16
 
 
 def test_3_halves_are_joined_with_a_space(
@@ -254,7 +253,7 @@ def test_13_special_tokens_in_a_context_are_only_words(recognizer: Any, sentence
 
 
 def test_14_the_checkpoints_own_end_token_ends_the_text(recognizer: Any, sentences: list[Clip]) -> None:
-    assert not recognizer._end_ids & {151643, 151645}
+    assert not recognizer._network.end_ids & {151643, 151645}
     for clip, found in zip(
         sentences, recognizer.recognize([Utterance(clip.samples) for clip in sentences]), strict=True
     ):
@@ -392,8 +391,8 @@ def test_a_context_of_100_000_characters_is_cut_and_flagged(recognizer: Any, sen
         [Utterance(clip.samples, context="dog " * 25_000), Utterance(clip.samples, context="dog")]
     )
     assert [hypothesis.flags for hypothesis in found] == [("context_cut",), ()]
-    prompt, _ = recognizer._prompt(Utterance(clip.samples, context="dog " * 25_000), np.zeros((10, 1)))
-    assert len(prompt.ids) < 1100
+    ids, _ = recognizer._ids(Utterance(clip.samples, context="dog " * 25_000))
+    assert len(ids) < 1100
 
 
 def test_a_beam_gives_alternatives_best_first_and_the_same_text(recognizer: Any, sentences: list[Clip]) -> None:

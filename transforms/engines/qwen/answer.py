@@ -33,8 +33,7 @@ def read_answer(ids: Sequence[int], logprobs: Sequence[float], decode: Callable[
     """`ids` and `logprobs` of the generated tokens in order; `decode` turns ids into text, and marks characters that
     are not whole with U+FFFD."""
     pieces = _whole_characters(ids, decode)
-    raw = "".join(text for text, _, _ in pieces)
-    headers = list(_HEADER.finditer(raw))
+    raw, headers = _headers(pieces)
     named = [match for match in headers if match["names"]]
     names = [match["names"].strip() for match in named]
     language = next((code for name in names if (code := code_of(name))), None)
@@ -43,6 +42,26 @@ def read_answer(ids: Sequence[int], logprobs: Sequence[float], decode: Callable[
     probability = math.exp(_logprob_between(pieces, logprobs, *named[0].span("names"))) if named else None
     says_none = bool(names) and names[0].casefold() == "none"
     return Answer(text, language, probability, says_none, tokens)
+
+
+def ids_of(text_length: int, ids: Sequence[int], decode: Callable[[list[int]], str]) -> int:
+    """How many of `ids`, from the first, wrote the first `text_length` characters of the answer's text, and what stands
+    before them."""
+    pieces = _whole_characters(ids, decode)
+    raw, headers = _headers(pieces)
+    places, _ = _without(raw, [match.span() for match in headers])
+    count, char = 0, 0
+    for text, _, end in pieces:
+        if any(place is not None and place >= text_length for place in places[char : char + len(text)]):
+            break
+        count, char = end, char + len(text)
+    return count
+
+
+def _headers(pieces: Sequence[tuple[str, int, int]]) -> tuple[str, list[re.Match[str]]]:
+    """What the model wrote, and what of it is no text."""
+    raw = "".join(text for text, _, _ in pieces)
+    return raw, list(_HEADER.finditer(raw))
 
 
 def _whole_characters(ids: Sequence[int], decode: Callable[[list[int]], str]) -> list[tuple[str, int, int]]:

@@ -101,6 +101,8 @@ def hypothesis(
 def wider(utterance: Utterance, found: Hypothesis) -> Utterance | None:
     """A clip that comes back empty may only lack room before its first and after its last sound: what to ask then, None
     where nothing is to be asked."""
+    if utterance.growth is not None:
+        return None  # more of it comes anyway
     is_doubtful = not found.text and (found.no_speech_probability or 0.0) < _SURELY_NOTHING
     if not is_doubtful or not _is_loud(utterance.samples):
         return None

@@ -5,7 +5,7 @@ Only the last position of a prompt meets the vocabulary, and a row that is finis
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +29,16 @@ class Prompt:
     max_new_tokens: int
 
 
-class _RoomyLayer(DynamicLayer):
+class RoomyLayer(DynamicLayer):
     """One layer's keys and values (rows, heads, tokens, head width), with room for tokens to come: the library's own
-    copies everything for each new token."""
+    copies everything for each new token. It may begin with some."""
 
     _room: list[torch.Tensor]
+
+    def __init__(self, keys: torch.Tensor | None = None, values: torch.Tensor | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        if keys is not None and values is not None:
+            self._begin(keys, values)
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, cache_kwargs: Any = None
@@ -42,13 +47,17 @@ class _RoomyLayer(DynamicLayer):
         after = before + key_states.shape[2]
         news = (key_states, value_states)
         if before == 0:
-            self._room = [F.pad(new, (0, 0, 0, _CACHE_BLOCK)) for new in news]
-            self.is_initialized = True
-        elif after > self._room[0].shape[2]:
+            return self._begin(*news)
+        if after > self._room[0].shape[2]:
             self._room = [F.pad(old, (0, 0, 0, key_states.shape[2] + _CACHE_BLOCK)) for old in self._room]
         for room, new in zip(self._room, news, strict=True):
             room[:, :, before:after] = new
         return self._filled(after)
+
+    def _begin(self, *news: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self._room = [F.pad(new, (0, 0, 0, _CACHE_BLOCK)) for new in news]
+        self.is_initialized = True
+        return self._filled(news[0].shape[2])
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         length = self.get_seq_length()
@@ -60,27 +69,42 @@ class _RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
 
-def greedy(network: Network, prompts: Sequence[Prompt], end_ids: Collection[int]) -> list[Generated]:
+def greedy(network: Network, prompts: Sequence[Prompt]) -> list[Generated]:
     """The most probable token at each step; one result a prompt, in order."""
     results = [Generated() for _ in prompts]
-    rows = list(range(len(prompts)))
     embeddings, mask = network.padded([network.embed(prompt.ids, prompt.audio) for prompt in prompts])
-    cache = Cache(layer_class_to_replicate=_RoomyLayer)
+    cache = Cache(layer_class_to_replicate=RoomyLayer)
+    first = most_probable(network, network.hidden(embeddings, mask, cache)[:, -1])
+    go_on(network, results, [prompt.max_new_tokens for prompt in prompts], first, mask, cache)
+    return results
+
+
+def go_on(
+    network: Network,
+    results: Sequence[Generated],
+    most: Sequence[int],
+    following: tuple[torch.Tensor, torch.Tensor],
+    mask: torch.Tensor,
+    cache: Cache,
+) -> None:
+    """Adds to each of `results` what follows, the most probable token at each step, until it has ended or has as many
+    tokens as `most` says. `following`: what most_probable says of the next token, whose row of `cache` holds what
+    `mask` (rows, tokens) calls real."""
+    rows = list(range(len(results)))
     while True:
-        logprobs = _logprobs(network, embeddings, mask, cache)
-        best, tokens = logprobs.max(dim=-1)
+        best, tokens = following
         keep = []
         for place, (row, token, logprob) in enumerate(zip(rows, tokens.tolist(), best.tolist(), strict=True)):
             result = results[row]
             result.logprob += logprob
-            result.finished = token in end_ids
+            result.finished = token in network.end_ids
             if not result.finished:
                 result.ids.append(token)
                 result.logprobs.append(logprob)
-            if not result.finished and len(result.ids) < prompts[row].max_new_tokens:
+            if not result.finished and len(result.ids) < most[row]:
                 keep.append(place)
         if not keep:
-            return results
+            return
         if len(keep) < len(rows):
             rows = [rows[place] for place in keep]
             places = torch.tensor(keep, device=network.device)
@@ -88,22 +112,30 @@ def greedy(network: Network, prompts: Sequence[Prompt], end_ids: Collection[int]
             mask, tokens = mask[places], tokens[places]
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
         embeddings = network.thinker.get_input_embeddings()(tokens[:, None])
+        following = most_probable(network, network.hidden(embeddings, mask, cache)[:, -1])
 
 
-def beam(network: Network, prompt: Prompt, end_ids: Collection[int], width: int) -> list[Generated]:
+def most_probable(network: Network, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Last hidden states (n, width) → log-probability (n,), float32, and id (n,) of the most probable next token."""
+    logits = _logits(network, states)
+    best, tokens = logits.max(dim=-1)
+    return best - logits.logsumexp(dim=-1), tokens
+
+
+def beam(network: Network, prompt: Prompt, width: int) -> list[Generated]:
     """The `width` best answers that a beam of that width finds, best first by their mean log-probability a token."""
     embeddings, mask = network.padded([network.embed(prompt.ids, prompt.audio)])
-    cache = Cache(layer_class_to_replicate=_RoomyLayer)
+    cache = Cache(layer_class_to_replicate=RoomyLayer)
     open_beams, done = [Generated()], []
     while True:
-        logprobs = _logprobs(network, embeddings, mask, cache)
+        logprobs = _logits(network, network.hidden(embeddings, mask, cache)[:, -1]).log_softmax(dim=-1)
         totals = logprobs + torch.tensor([b.logprob for b in open_beams], device=network.device)[:, None]
         best, places = totals.flatten().topk(min(2 * width, totals.numel()))
         candidates: list[tuple[int, Generated]] = []
         for total, place in zip(best.tolist(), places.tolist(), strict=True):
             row, token = divmod(place, logprobs.shape[1])
             before = open_beams[row]
-            if token in end_ids:
+            if token in network.end_ids:
                 done.append(Generated(before.ids, before.logprobs, True, total))
             else:
                 step = [*before.logprobs, total - before.logprob]
@@ -120,8 +152,7 @@ def beam(network: Network, prompt: Prompt, end_ids: Collection[int], width: int)
         embeddings = network.thinker.get_input_embeddings()(tokens)
 
 
-def _logprobs(network: Network, embeddings: torch.Tensor, mask: torch.Tensor, cache: Cache) -> torch.Tensor:
-    """Of the token that follows each row: float32 (rows, vocabulary)."""
-    last = network.hidden(embeddings, mask, cache)[:, -1]
-    logits: torch.Tensor = network.thinker.lm_head(last)
-    return logits.float().log_softmax(dim=-1)
+def _logits(network: Network, states: torch.Tensor) -> torch.Tensor:
+    """Of the token that follows each state: float32 (n, vocabulary)."""
+    logits: torch.Tensor = network.thinker.lm_head(states)
+    return logits.float()

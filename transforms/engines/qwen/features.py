@@ -22,7 +22,7 @@ FRAMES_PER_S = SAMPLE_RATE_HZ // HOP_SAMPLES
 _WINDOW_SAMPLES = 400
 _SHORTEST_SAMPLES = SAMPLE_RATE_HZ // 2
 _FLOOR = 1e-10
-_RANGE = 8.0
+RANGE = 8.0
 """Powers of ten below the loudest that are kept (openai/whisper, audio.py)."""
 
 
@@ -54,6 +54,20 @@ shared_log_mel = LogMel()
 
 
 def log_mel(samples: Samples, filters: torch.Tensor) -> torch.Tensor:
+    """As LogMel, computed anew."""
+    found = decades(samples, filters)
+    return in_range(found, found.max())
+
+
+def in_range(found: torch.Tensor, loudest: torch.Tensor) -> torch.Tensor:
+    """`decades` as the encoder reads them, of a clip whose loudest value is `loudest`."""
+    import torch
+
+    return (torch.maximum(found, loudest - RANGE) + 4.0) / 4.0
+
+
+def decades(samples: Samples, filters: torch.Tensor) -> torch.Tensor:
+    """Powers of ten in each mel band: float32 (bins, frames), as LogMel's before they know the loudest."""
     import torch
 
     padded = np.zeros(padded_length(len(samples)), dtype=np.float32)
@@ -62,5 +76,5 @@ def log_mel(samples: Samples, filters: torch.Tensor) -> torch.Tensor:
     window = torch.hann_window(_WINDOW_SAMPLES, device=filters.device)
     spectrum: Any = torch.stft(wave, _WINDOW_SAMPLES, HOP_SAMPLES, window=window, return_complex=True)
     power = spectrum[:, :-1].abs() ** 2
-    decades = (filters.T @ power).clamp(min=_FLOOR).log10()
-    return (torch.maximum(decades, decades.max() - _RANGE) + 4.0) / 4.0
+    found: torch.Tensor = (filters.T @ power).clamp(min=_FLOOR).log10()
+    return found

@@ -14,7 +14,7 @@ from transforms.engines.qwen.features import shared_log_mel
 from transforms.engines.qwen.languages import NAMES
 
 if TYPE_CHECKING:
-    from transforms.engines.qwen.decoding import Prompt
+    from transforms.engines.qwen.asking import Generated
     from transforms.engines.qwen.network import Network
 
 VERSION = 1
@@ -63,11 +63,12 @@ class QwenSpec(Checkpoint):
 
 class QwenRecognizer:
     def __init__(self, spec: QwenSpec) -> None:
+        from transforms.engines.qwen.growing import Growing
         from transforms.engines.qwen.network import Network
 
         self._spec = spec
         self._network: Network = Network(spec, _WHAT)
-        self._end_ids = self._network.end_ids
+        self._growing = Growing(self._network)
 
     def recognize(self, utterances: Sequence[Utterance]) -> list[Hypothesis]:
         from transforms.engines.qwen.network import memory_and_device_errors
@@ -82,33 +83,45 @@ class QwenRecognizer:
         return found
 
     def _recognize(self, utterances: Sequence[Utterance]) -> list[Hypothesis]:
-        from transforms.engines.qwen.decoding import beam, greedy
-
-        if not utterances:
-            return []
-        features = [shared_log_mel(u.samples, self._network.mel_filters) for u in utterances]
-        audio = self._network.encode(features)
-        built = [self._prompt(u, embeddings) for u, embeddings in zip(utterances, audio, strict=True)]
-        prompts = [prompt for prompt, _ in built]
-        if self._spec.n_best > 1:
-            answers = [beam(self._network, prompt, self._end_ids, self._spec.n_best) for prompt in prompts]
-        else:
-            answers = [[generated] for generated in greedy(self._network, prompts, self._end_ids)]
-        check_counts("Qwen3-ASR's decoder", len(utterances), len(answers))
+        asked = [self._ids(utterance) for utterance in utterances]
+        answers: dict[int, list[Generated]] = {}
+        for read, grows in ((self._read, False), (self._read_on, True)):
+            indexes = [index for index, one in enumerate(utterances) if (one.growth is not None) == grows]
+            if indexes:
+                found = read([utterances[index] for index in indexes], [asked[index][0] for index in indexes])
+                check_counts("Qwen3-ASR's decoder", len(indexes), len(found))
+                answers.update(zip(indexes, found, strict=True))
         return [
-            asking.hypothesis(utterance, found, flags, self._decode)
-            for utterance, found, (_, flags) in zip(utterances, answers, built, strict=True)
+            asking.hypothesis(utterance, answers[index], flags, self._decode)
+            for index, (utterance, (_, flags)) in enumerate(zip(utterances, asked, strict=True))
         ]
 
-    def _prompt(self, utterance: Utterance, audio: Any) -> tuple[Prompt, tuple[str, ...]]:
-        from transforms.engines.qwen.decoding import Prompt
+    def _read(self, utterances: Sequence[Utterance], prompts: Sequence[list[int]]) -> list[list[Generated]]:
+        """The answers to each, best first. `prompts`: ids with one placeholder for the audio."""
+        from transforms.engines.qwen.decoding import Prompt, beam, greedy
 
         network = self._network
-        template = network.processor.apply_chat_template
-        ids, flags = asking.prompt(utterance, network.tokenizer, template, self._spec.max_context_tokens)
-        at = ids.index(network.audio_token)
-        ids = [*ids[:at], *[network.audio_token] * len(audio), *ids[at + 1 :]]
-        return Prompt(ids, audio, asking.most_tokens(utterance, self._spec.tokens_per_s)), flags
+        audio = network.encode([shared_log_mel(u.samples, network.mel_filters) for u in utterances])
+        built = []
+        for utterance, ids, heard in zip(utterances, prompts, audio, strict=True):
+            at = ids.index(network.audio_token)
+            ids = [*ids[:at], *[network.audio_token] * len(heard), *ids[at + 1 :]]
+            built.append(Prompt(ids, heard, self._most(utterance)))
+        if self._spec.n_best > 1:
+            return [beam(network, prompt, self._spec.n_best) for prompt in built]
+        return [[generated] for generated in greedy(network, built)]
+
+    def _read_on(self, utterances: Sequence[Utterance], prompts: Sequence[list[int]]) -> list[list[Generated]]:
+        """The same for what is still being said."""
+        most = [self._most(utterance) for utterance in utterances]
+        return [[generated] for generated in self._growing.read(utterances, prompts, most, self._decode)]
+
+    def _ids(self, utterance: Utterance) -> tuple[list[int], tuple[str, ...]]:
+        template = self._network.processor.apply_chat_template
+        return asking.prompt(utterance, self._network.tokenizer, template, self._spec.max_context_tokens)
+
+    def _most(self, utterance: Utterance) -> int:
+        return asking.most_tokens(utterance, self._spec.tokens_per_s)
 
     def _decode(self, ids: list[int]) -> str:
         text: str = self._network.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
