@@ -14,6 +14,7 @@ _CLAUSE_ENDS = frozenset(",;:—–、，；：،؛·፣፤፥၊") | frozenset(
 _UNKNOWN = re.compile(
     r"[។៕៚](?!ល។)\s*"  # Khmer; "។ល។" is its "etc."
     r"|[༎།]+\s*"  # Tibetan
+    r"|[。؟።।]\s*(?=\w)"  # whatever the language is said to be: they mean nothing else
     r"|(?:ครับ|ค่ะ|คะ|จ้ะ|จ้า)\s+"  # Thai ends none with a mark, but polite ones with these words and a blank
 )
 _TURN = re.compile(r"(?<=[.?!…。？！»”\"])\s+(?=[-–—]\s*[^\W\d_])")
