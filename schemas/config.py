@@ -91,7 +91,7 @@ class PackingConfig(Section):
     )
     max_gap_s: float = field(2.0, "a silence longer than this always ends a chunk", ge=0)
     part_minutes: float = field(
-        30.0,
+        10.0,
         "a long recording is tasks of about this length, cut where it is quiet; its first, done alone, is half as long",
         ge=0.5,
     )
@@ -182,6 +182,11 @@ class ServeConfig(Section):
     silence_ms: int = field(800, "the pause that ends an utterance of a live session, where it does not say", ge=100)
     idle_s: float = field(60.0, "a live session in which nothing comes for so long is ended", gt=0)
     max_session_minutes: float = field(240.0, "longest live session", gt=0)
+    spool: str | None = field(
+        None,
+        "with jobs.serve --tables: a folder of the machine, where the sound of open sessions lies; null: beside the "
+        "finished ones, if these are local",
+    )
     retry_after_s: int = field(10, "after how many seconds they are told to", ge=1)
 
 

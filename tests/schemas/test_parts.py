@@ -10,16 +10,16 @@ from schemas.parts import CUT_WINDOW_S, Parts
 
 def test_the_first_part_is_half_of_the_others() -> None:
     parts = Parts(Config().packing.part_minutes)
-    assert [parts.start_ms(index) for index in range(4)] == [0, 900_000, 2_700_000, 4_500_000]
-    assert [parts.length_ms(index) for index in range(3)] == [900_000, 1_800_000, 1_800_000]
+    assert [parts.start_ms(index) for index in range(4)] == [0, 300_000, 900_000, 1_500_000]
+    assert [parts.length_ms(index) for index in range(3)] == [300_000, 600_000, 600_000]
 
 
-@pytest.mark.parametrize("slots", [2, 4])
-def test_ten_hours_feed_every_slot(slots: int) -> None:
+@pytest.mark.parametrize(("hours", "slots", "share"), [(1, 2, 0.85), (10, 2, 0.95), (10, 4, 0.95)])
+def test_one_recording_feeds_every_slot(hours: float, slots: int, share: float) -> None:
     """The first part alone, then all others at once."""
-    parts, whole_ms = Parts(Config().packing.part_minutes), 36_000_000
+    parts, whole_ms = Parts(Config().packing.part_minutes), int(hours * 3_600_000)
     in_turns = -(-(parts.count(whole_ms) - 1) // slots)
-    assert whole_ms / (parts.first_ms + in_turns * parts.part_ms) >= 0.87 * slots
+    assert whole_ms / (parts.first_ms + in_turns * parts.part_ms) >= share * slots
 
 
 @given(part_minutes=st.floats(0.5, 600), index=st.integers(1, 50))
