@@ -63,7 +63,8 @@ def main() -> None:
         "| sessions | first partial, s | a word until it stands | final after speech | "
         "word error rate | as a file | real-time factor |\n|---|---|---|---|---|---|---|"
     )
-    with Served(["--config", options.config, *more]) as url:
+    with Served(["--config", options.config, *more]) as served:
+        url = served.url
         spoken = [made(speech, options.clips, 0)]
         asyncio.run(all_at_once(url, spoken))  # without the clock
         for count in options.sessions:
@@ -80,23 +81,27 @@ class Served:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self._command = [sys.executable, "-m", "jobs.serve", "--port", str(port), *arguments]
-        self._url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}"
 
-    def __enter__(self) -> str:
+    def __enter__(self) -> Served:
         self._process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
         while not self._is_ready():
             time.sleep(0.2)
-        return self._url
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait()
 
+    def resident_mib(self) -> float:
+        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+
     def _is_ready(self) -> bool:
         if self._process.poll() is not None:
             raise RuntimeError("jobs.serve did not start; try it by hand")
         try:
-            return httpx2.get(f"{self._url}/healthz").status_code == 200
+            return httpx2.get(f"{self.url}/healthz").status_code == 200
         except httpx2.ConnectError:
             return False
 

@@ -18,8 +18,8 @@ from transforms.logs import tell
 from transforms.maintenance.erase import Erased, allow_again, erase, selected, to_go
 
 _NOT_OURS = (
-    "Not touched: the audio itself, manifests, exports and whatever else was made of the tables, backups and copies of "
-    "them."
+    "Not touched: the audio itself (but that of live sessions), manifests, exports and whatever else was made of the "
+    "tables, backups and copies of them."
 )
 _ANEW = (
     "Time travel and the change data feed begin anew here: streams and sessions that have the tables open have to be "

@@ -7,15 +7,25 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from jobs.cli import add_config_arguments, exit_with_reason, load_arguments_config, stopped_by_signals
+from schemas.config import ConfigError
+from schemas.tables import LIVE_UTTERANCES
 from transforms.engines import aligner_specs, fitted, recognizer_spec
 from transforms.logs import tell
 from transforms.packages import require_packages
 from transforms.recognition.rows import TaskSpec
+from transforms.stores.fetch import local_path
+from transforms.stores.files import check_folder
+
+if TYPE_CHECKING:
+    from transforms.live.keeping import Keeper
 
 _RUN = "live"
+_AUDIO = "live_audio"
+_OPEN = ".open"
 _PACKAGES = ("fastapi", "uvicorn", "python_multipart", "websockets", "prometheus_client")
 
 
@@ -27,8 +37,17 @@ def main(arguments: list[str] | None = None) -> None:
         "--name", action="append", default=[], help="what clients may call the model, too, as in --name whisper-1"
     )
     parser.add_argument("--new-key", metavar="NAME", help="make a key, show it and its line for serve.keys, and end")
+    parser.add_argument(
+        "--tables",
+        help="keep what live sessions say in these tables: a folder, or a uri (credentials: AWS_… and alike)",
+    )
+    parser.add_argument(
+        "--audio", help=f"with --tables: the folder or uri for the sound of sessions; {_AUDIO} in the tables' folder"
+    )
     add_config_arguments(parser)
     options = parser.parse_args(arguments)
+    if options.audio and not options.tables:
+        parser.error("--audio needs --tables")
     with exit_with_reason():
         config = load_arguments_config(options)
         if options.new_key:
@@ -48,7 +67,28 @@ def main(arguments: list[str] | None = None) -> None:
         names = dict.fromkeys([called, PurePosixPath(called).name, *options.name])
         tell(f"serving {called} on http://{options.address}:{options.port}/v1")
         stop = stopped_by_signals("stopping: what is at work is done first")
-        serve(spec, list(names), options.address, options.port, stop)
+        keeper = None if options.tables is None else _keeper(spec, options.tables, options.audio)
+        serve(spec, list(names), options.address, options.port, stop, keeper)
+
+
+def _keeper(spec: TaskSpec, tables: str, audio: str | None) -> Keeper:
+    from transforms.lake.appends import Appends
+    from transforms.live.keeping import Keeper
+
+    fetch = spec.config.fetch
+    folder = audio or f"{tables.rstrip('/')}/{_AUDIO}"
+    local = local_path(folder)
+    spool = spec.config.serve.spool or (local and local / _OPEN)
+    if spool is None:
+        raise ConfigError(
+            f"the sound of sessions goes to {folder}: set serve.spool to a folder of this machine, which outlives the "
+            "server, where it lies until a session is over"
+        )
+    check_folder(folder, fetch, "--audio")
+    about = {"engine": spec.engine_name, "model": spec.model_name}
+    append = Appends(tables, LIVE_UTTERANCES).append
+    tell(f"sessions are kept in {tables}, their sound in {folder}: jobs.watch --folder {folder} transcribes it")
+    return Keeper(folder, Path(spool), fetch, about, append)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Types are Arrow's, since that is what the Python workers emit; Spark's are deriv
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +58,11 @@ def rows_of(batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
     for batch in batches:
         for index in range(batch.num_rows):
             yield from batch.slice(index, 1).to_pylist()
+
+
+def audio_id_of(uri: str) -> str:
+    """Of a recording whose manifest gives none (transforms.run.manifest does the same in SQL)."""
+    return hashlib.sha256(uri.encode()).hexdigest()[:32]
 
 
 # Columns that several tables have.

@@ -3,6 +3,7 @@ the table is written."""
 
 from __future__ import annotations
 
+from schemas.live_tables import LIVE_UTTERANCES
 from schemas.made_tables import ALIGNED, CONFIDENCE_BIN, EVALUATIONS, PASSAGES, TIME_ERROR
 from schemas.table import Table, rows_of, to_batch
 from schemas.transcript_tables import FAILURES, RECORDINGS, SEGMENTS, WORDS
@@ -10,7 +11,7 @@ from schemas.work_tables import ALTERNATIVE, CHUNKS, CLAIMS, CLOSING, ERASED, FA
 
 ALL = (CHUNKS, RECORDINGS, SEGMENTS, WORDS, FAILURES, RUNS, CLAIMS, EVALUATIONS)
 """Those that every lakehouse has."""
-LATER = (PASSAGES, ERASED)
+LATER = (PASSAGES, ERASED, LIVE_UTTERANCES)
 """Those that a command makes when they are needed first."""
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "FAILURE",
     "FAILURES",
     "LATER",
+    "LIVE_UTTERANCES",
     "PASSAGES",
     "RECORDINGS",
     "RUNS",

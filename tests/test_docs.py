@@ -12,7 +12,7 @@ import schemas.tables
 from jobs.__main__ import commands
 from schemas.flags import FLAGS
 from schemas.shipped import configurations
-from schemas.tables import Table
+from schemas.tables import LIVE_UTTERANCES, Table
 from tests.e2e.test_readme import PAGES, ROOT
 from transforms.engines import ALIGNERS, RECOGNIZER_TIMES, RECOGNIZERS
 from transforms.exports import FORMATS
@@ -39,6 +39,7 @@ def named(page: str, title: str) -> list[str]:
         ("README.md", "command", [f"jobs.{name}" for name in commands()]),
         ("README.md", "table", [entry.name for entry in vars(schemas.tables).values() if isinstance(entry, Table)]),
         ("docs/sql.md", "view", [view.name for view in views()]),
+        ("docs/live.md", "view", [view.name for view in views([LIVE_UTTERANCES]) if view not in views()]),
         ("docs/engines.md", "`engine.name`", RECOGNIZERS),
         ("docs/engines.md", "`aligners`", [*ALIGNERS, RECOGNIZER_TIMES]),
         ("docs/exports.md", "`--format`", FORMATS),

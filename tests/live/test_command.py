@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,14 +25,18 @@ from tests.live.test_stream import heard, of, pcm16, say
 
 
 @contextmanager
-def running(*settings: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def running(*settings: str, arguments: Sequence[str] = ()) -> Iterator[tuple[subprocess.Popen[str], str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "jobs.serve", "--port", str(port), "--name", "whisper-1"]
     environment = {**os.environ, "PATH": "/nowhere", "JAVA_HOME": ""}  # where there is no Java
     process = subprocess.Popen(
-        [*command, *set_options(*ENGINE, *settings)], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+        [*command, *arguments, *set_options(*ENGINE, *settings)],
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         yield process, f"http://127.0.0.1:{port}"

@@ -16,7 +16,8 @@ from schemas.config import ConfigError
 from schemas.tables import ALL, CHUNKS, RECORDINGS, Table
 from schemas.version import TABLES_VERSION
 from transforms.errors import MachineError
-from transforms.lake.migration import VERSION_PROPERTY, check_version, declared, missing_columns, no_table
+from transforms.lake.migration import check_version, declared, missing_columns, no_table
+from transforms.lake.properties import VERSION_PROPERTY, of_new, wanted
 from transforms.lake.retries import retried
 from transforms.lake.sql import literal
 from transforms.lake.takes import give_takes
@@ -24,18 +25,6 @@ from transforms.lake.takes import give_takes
 if TYPE_CHECKING:
     from transforms.lake.tables import Tables
 
-_FIXED = {
-    # Readers other than Spark (delta-rs, DuckDB) open the tables as long as these stay off.
-    "delta.enableDeletionVectors": "false",
-    "delta.columnMapping.mode": "none",
-}
-_WANTED = {
-    # So that jobs after this one can read only what is new.
-    "delta.enableChangeDataFeed": "true",
-    # What Ticket leaves in the log.
-    "delta.setTransactionRetentionDuration": "interval 30 days",
-}
-"""Set where nobody has: a table where somebody has turned one off stays so."""
 _PATIENCE_S = 10
 _TRIES = 5
 _HAS_TAKES = "lakescribe.takes"
@@ -101,17 +90,10 @@ def properties(tables: Tables, table: Table) -> dict[str, str]:
     return {row.key: row.value for row in tables.spark.sql(f"SHOW TBLPROPERTIES {tables.identifier(table)}").collect()}
 
 
-def _wanted(table: Table) -> dict[str, str]:
-    # What is derived is one file a wave, not one a task. Not chunks: the shuffle that this takes is lost with its
-    # executor, and the engine would be asked again for what other tasks had done.
-    one_file = {} if table is CHUNKS else {"delta.autoOptimize.optimizeWrite": "true"}
-    return {**_WANTED, **one_file, "delta.dataSkippingStatsColumns": ",".join(table.stats)}
-
-
 def _make(tables: Tables, table: Table) -> None:
     columns = ", ".join(_column((field.name,), field) for field in declared(table).fields)
     takes = {_HAS_TAKES: "1"} if table is RECORDINGS else {}
-    values = {**_FIXED, **_wanted(table), **takes, VERSION_PROPERTY: TABLES_VERSION}
+    values = {**of_new(table), **takes}
     tables.spark.sql(
         f"CREATE TABLE IF NOT EXISTS {tables.identifier(table)} ({columns}) USING delta "
         f"COMMENT {literal(table.comment)} TBLPROPERTIES ({_listed(values)})"
@@ -124,7 +106,7 @@ def _migrate(tables: Tables, table: Table) -> None:
     if missing := missing_fields(tables, table):
         added = ", ".join(_column(path, field) for path, field in missing)
         retried(lambda: tables.spark.sql(f"ALTER TABLE {tables.identifier(table)} ADD COLUMNS ({added})"))
-    lacking = {key: value for key, value in _wanted(table).items() if key not in there}
+    lacking = {key: value for key, value in wanted(table).items() if key not in there}
     # Last, since it says that the columns are there.
     if there.get(VERSION_PROPERTY) != TABLES_VERSION:
         lacking[VERSION_PROPERTY] = TABLES_VERSION

@@ -11,10 +11,9 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StructField, StructT
 from schemas.config import ConfigError
 from schemas.tables import Table
 from schemas.version import TABLES_VERSION, VERSION
+from transforms.lake.properties import VERSION_PROPERTY
 
 _ADVICE = "give another --tables, or move {where} away and run again"
-VERSION_PROPERTY = "lakescribe.version"
-"""Of each table: the version that made it, or brought it up. Those of 0.1 have none."""
 _ADDED_TO_KEYS = {"take_id"}
 """Columns of keys that the first versions did not have."""
 

@@ -1,14 +1,16 @@
-"""The views of schemas/views.sql, over tables under a path or in a catalog."""
+"""The views of schemas/views.sql and live_views.sql, over tables under a path or in a catalog."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from importlib.resources import files
 from typing import NamedTuple
 
 from pyspark.errors import AnalysisException
 
 from schemas.config import ConfigError
+from schemas.tables import ALL, LIVE_UTTERANCES, Table
 from transforms.lake.session import first_line
 from transforms.lake.sql import literal
 from transforms.lake.tables import Tables
@@ -27,9 +29,10 @@ class View(NamedTuple):
     query: str
 
 
-def views() -> list[View]:
-    """The views in the order of the file."""
-    text = files("schemas").joinpath("views.sql").read_text(encoding="utf-8")
+def views(present: Collection[Table] = ALL) -> list[View]:
+    """Those that a lakehouse with these tables has, in the order of the files."""
+    names = ["views.sql", *(["live_views.sql"] if LIVE_UTTERANCES in present else [])]
+    text = "\n".join(files("schemas").joinpath(name).read_text(encoding="utf-8") for name in names)
     return [
         View(name, " ".join(line.removeprefix("--").strip() for line in comment.splitlines()), query)
         for comment, name, query in _VIEW.findall(text)
@@ -41,10 +44,11 @@ def show_in_session(tables: Tables) -> list[str]:
 
     Returns a sentence for each view that these tables cannot have, since an older version made them.
     """
-    for table in tables.present():
+    present = tables.present()
+    for table in present:
         tables.read(table).createOrReplaceTempView(table.name)
     missing = []
-    for view in views():
+    for view in views(present):
         try:
             tables.spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {view.name} AS {view.query}")
         except AnalysisException as error:
@@ -65,11 +69,12 @@ def keep_in_catalog(tables: Tables) -> None:
         raise ConfigError(f"only a catalog keeps views, and {tables.root} is a path; jobs.sql makes them each time")
     spark = tables.spark
     before = f"{spark.catalog.currentCatalog()}.{spark.catalog.currentDatabase()}"
-    for name in [table.name for table in tables.present()] + [view.name for view in views()]:
+    present = tables.present()
+    for name in [table.name for table in present] + [view.name for view in views(present)]:
         spark.catalog.dropTempView(name)  # a session's own names stand before the catalog's
     spark.sql(f"USE {tables.root}")
     try:
-        for view in views():
+        for view in views(present):
             spark.sql(f"CREATE OR REPLACE VIEW {view.name} COMMENT {literal(view.comment)} AS {view.query}")
     except AnalysisException as error:
         raise ConfigError(f"the views cannot be kept in {tables.root}: {first_line(error)}") from error

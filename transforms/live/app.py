@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from transforms.engines import languages_of
 from transforms.live.asked import UNAVAILABLE, Refused
 from transforms.live.desk import Desk
+from transforms.live.keeping import Keeper
 from transforms.live.keys import Keys
 from transforms.live.limits import Body
 from transforms.live.measures import Measures
@@ -44,10 +45,16 @@ _PAGE = {
 }
 
 
-def app(spec: TaskSpec, names: Collection[str], stop: threading.Event, end: Callable[[bool], None]) -> FastAPI:
+def app(
+    spec: TaskSpec,
+    names: Collection[str],
+    stop: threading.Event,
+    end: Callable[[bool], None],
+    keeper: Keeper | None = None,
+) -> FastAPI:
     """`names`: what clients call the model, its own first. Once `stop` is set all that is at work is done, and `end`
-    called with False; with True if the engines are lost for good. Raises ConfigError for a file of keys that cannot be
-    used."""
+    called with False; with True if the engines are lost for good. `keeper` keeps what sessions say. Raises ConfigError
+    for a file of keys that cannot be used."""
     models = list(names)
     keys = Keys(None if spec.config.serve.keys is None else Path(spec.config.serve.keys))
 
@@ -58,7 +65,9 @@ def app(spec: TaskSpec, names: Collection[str], stop: threading.Event, end: Call
             fetch = spec.config.fetch.model_copy(update={"allowed_roots": (str(folder), *spec.config.serve.addresses)})
             config = spec.config.model_copy(update={"fetch": fetch})
             known, measures = languages_of(spec.recognizer), Measures(service)
-            app.state.desk = desk = Desk(service, config, models, known, folder, keys, measures)
+            app.state.desk = desk = Desk(service, config, models, known, folder, keys, measures, keeper)
+            if keeper is not None:
+                keeper.on_failure = measures.not_kept.inc
             drains = asyncio.ensure_future(_drain(desk, stop, end))
             await run_in_threadpool(service.__enter__)
             try:

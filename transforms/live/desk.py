@@ -27,6 +27,7 @@ from transforms.live.answers import answer
 from transforms.live.asked import UNAVAILABLE, Asked, Refused, asked
 from transforms.live.chat import chat, completion
 from transforms.live.exchange import Exchange, Host, say_why
+from transforms.live.keeping import Keeper
 from transforms.live.keys import Asking, Keys
 from transforms.live.limits import MOST_BYTES
 from transforms.live.measures import Lag, Measures, counted
@@ -51,6 +52,7 @@ class Desk:
     folder: Path
     keys: Keys
     measures: Measures
+    keeper: Keeper | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server is about to end: what is at work is done first, and sessions are ended."""
     conversations: set[Exchange] = field(default_factory=set)
@@ -97,8 +99,8 @@ class Desk:
                 asking = held.enter_context(self.keys.asking(socket.headers))
                 held.enter_context(counted(self.measures.sessions))
                 self._admit()
-                lag = Lag(self.measures.final_lag)
-                host = Host(self.service, self.config, self.models, self.known, self.draining, lag)
+                lag = Lag(self.measures)
+                host = Host(self.service, self.config, self.models, self.known, self.draining, lag, self.keeper)
                 conversation = kind(socket, host, uuid.uuid4().hex)
             except Refused as refused:
                 self.measures.refused.labels(refused.code or refused.status).inc()

@@ -14,8 +14,10 @@ from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.concurrency import run_in_threadpool
 
 from schemas.config import Config
+from schemas.table import audio_id_of
 from transforms.errors import RecordingError
 from transforms.live.asked import ENGINE_LOST, UNAVAILABLE, Refused
+from transforms.live.keeping import Keeper
 from transforms.live.measures import Lag
 from transforms.live.service import Service, work_of
 from transforms.live.session import Event, Session
@@ -50,6 +52,7 @@ class Host:
     known: Collection[str] | None
     draining: asyncio.Event
     lag: Lag
+    keeper: Keeper | None
 
 
 def live_config(config: Config, silence_ms: int | None, pad_ms: int | None = None) -> Config:
@@ -69,6 +72,7 @@ class Exchange(ABC):
         self._loop, self._events = asyncio.get_running_loop(), asyncio.Queue[Event]()
         self._session: Session | None = None
         self._sound: Sound | None = None
+        self._kept = None if host.keeper is None else host.keeper.begin(number)
 
     @abstractmethod
     async def greet(self) -> None:
@@ -81,6 +85,11 @@ class Exchange(ABC):
     @abstractmethod
     def shown(self, event: Event) -> list[dict[str, Any]]:
         """The messages that tell it; in a thread."""
+
+    @property
+    def kept_as(self) -> str | None:
+        """The audio_id of the session's recording; None if it is not kept."""
+        return None if self._kept is None else audio_id_of(self._kept.uri)
 
     @property
     def heard_s(self) -> float:
@@ -140,6 +149,8 @@ class Exchange(ABC):
         if self._session is not None and self._sound is not None:
             self._session.drop()
             self._sound.close()
+        if self._kept is not None:
+            self._kept.end()
         tell(f"session {self.number}: {self.heard_s:.1f} s of audio in {took_s:.1f} s", session=self.number)
 
     def _deliver(self, event: Event) -> None:
@@ -150,6 +161,8 @@ class Exchange(ABC):
             self.host.lag.said(event["utterance"])
         elif event["type"] == "final":
             self.host.lag.read(event["utterance"])
+            if self._kept is not None:
+                self._kept.said(event["row"])
         if event["type"] != "partial" or self._events.qsize() < _SLOW_READER:
             self._events.put_nowait(event)
 
@@ -172,6 +185,8 @@ class Exchange(ABC):
 
     async def _heard(self, samples: Any) -> None:
         assert self._session is not None
+        if self._kept is not None:
+            await run_in_threadpool(self._kept.hear, samples)
         await run_in_threadpool(self._session.push, samples)
         if self._session.heard_ms > self._limits.max_session_minutes * 60_000:
             raise Refused(f"a session has {self._limits.max_session_minutes:g} minutes at most", code="too_long")
@@ -184,5 +199,7 @@ class Exchange(ABC):
                 raise Refused(event["message"], UNAVAILABLE, code=ENGINE_LOST)
             for message in await run_in_threadpool(self.shown, event):
                 await self.socket.send_json(message)
+            if event["type"] == "partial":
+                self.host.lag.told(event["pushed_at"])
             if event["type"] == "ended":
                 return

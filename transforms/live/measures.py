@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from transforms.live.service import Service
 
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_SHORT = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _FACTORS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
@@ -28,10 +29,13 @@ class Measures:
         self.refused = Counter(name("refused"), "What was not done, by the error's code", ("code",), registry=to)
         losses = Counter(name("engine_losses"), "How often the engines were lost", registry=to)
         service.on_loss = losses.inc
+        self.not_kept = Counter(name("not_kept"), "How often sound or text of sessions could not be kept", registry=to)
         said = "Seconds of work for a second of a file"
         self.factor = Histogram(name("real_time_factor"), said, buckets=_FACTORS, registry=to)
         said = "Seconds from an utterance's end to its text"
         self.final_lag = Histogram(name("final_lag_seconds"), said, buckets=_SECONDS, registry=to)
+        said = "Seconds from the sound that a partial reading ends with to its text"
+        self.partial_lag = Histogram(name("partial_lag_seconds"), said, buckets=_SHORT, registry=to)
 
     def page(self) -> bytes:
         return generate_latest(self.registry)
@@ -47,10 +51,10 @@ def counted(gauge: Gauge) -> Iterator[None]:
 
 
 class Lag:
-    """Of the utterances of one session: from `said` to `read`."""
+    """Of the utterances of one session: from `said` to `read`; and of their partial readings."""
 
-    def __init__(self, histogram: Histogram) -> None:
-        self._histogram = histogram
+    def __init__(self, measures: Measures) -> None:
+        self._finals, self._partials = measures.final_lag, measures.partial_lag
         self._said_at: dict[int, float] = {}
 
     def said(self, utterance: int) -> None:
@@ -58,4 +62,7 @@ class Lag:
 
     def read(self, utterance: int) -> None:
         if (said_at := self._said_at.pop(utterance, None)) is not None:
-            self._histogram.observe(time.monotonic() - said_at)
+            self._finals.observe(time.monotonic() - said_at)
+
+    def told(self, pushed_at: float) -> None:
+        self._partials.observe(time.monotonic() - pushed_at)

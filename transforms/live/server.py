@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import uvicorn
 
 from transforms.errors import MachineError
 from transforms.live.app import app
+from transforms.live.keeping import Keeper
 from transforms.recognition.rows import TaskSpec
 
 
@@ -21,9 +22,12 @@ class Server(uvicorn.Server):
         yield
 
 
-def serve(spec: TaskSpec, names: Collection[str], address: str, port: int, stop: threading.Event) -> None:
+def serve(
+    spec: TaskSpec, names: Collection[str], address: str, port: int, stop: threading.Event, keeper: Keeper | None
+) -> None:
     """`names`: what clients call the model, its own first. Once `stop` is set nothing new is taken, what is at work is
-    done, and each session gets its last utterance. Raises MachineError if the engines cannot be had."""
+    done, and each session gets its last utterance. `keeper` keeps what sessions say. Raises MachineError if the engines
+    cannot be had."""
     died = threading.Event()
 
     def end(lost: bool) -> None:
@@ -31,7 +35,9 @@ def serve(spec: TaskSpec, names: Collection[str], address: str, port: int, stop:
             died.set()
         server.should_exit = True
 
-    server = Server(uvicorn.Config(app(spec, names, stop, end), address, port, log_config=None, access_log=False))
-    server.run()
+    api = app(spec, names, stop, end, keeper)
+    server = Server(uvicorn.Config(api, address, port, log_config=None, access_log=False))
+    with keeper or nullcontext():
+        server.run()
     if died.is_set():
         raise MachineError(f"the engine '{spec.engine_name}' cannot be loaded; the reason stands above")

@@ -7,6 +7,7 @@ session has said at its end is what the job makes of the same audio under the sa
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,9 +24,10 @@ from transforms.live.service import Delivery, Peeked, Service
 
 Event = dict[str, Any]
 """Each has a `type`, and but for the last two the `utterance`'s number, from 0. speech_started and speech_stopped (with
-`at_ms`) tell that it begins and is over, also where nothing comes of it; partial (`start_ms`, `stable`, `tail`) is a
-reading of what was said so far; said (`start_ms`, `end_ms`) means that it will be read as a whole, and final has that
-`row` of chunks. ended (`rows`: all of the session) comes after `finish`, error (`message`) in place of all others."""
+`at_ms`) tell that it begins and is over, also where nothing comes of it; partial (`start_ms`, `stable`, `tail`, and
+`pushed_at`, the monotonic time at which its last sound came) is a reading of what was said so far; said (`start_ms`,
+`end_ms`) means that it will be read as a whole, and final has that `row` of chunks. ended (`rows`: all of the session)
+comes after `finish`, error (`message`) in place of all others."""
 
 
 class _Growing:
@@ -66,10 +68,11 @@ class Session:
 
     def push(self, samples: NDArray[np.float32]) -> None:
         """`samples`: the next, 1-D float32 of 16 kHz in [-1, 1], of any length."""
+        pushed_at = time.monotonic()
         self._samples += len(samples)
         self._end_utterances(self._channel.push(samples))
         self._tell_whether_speech()
-        self._peek()
+        self._peek(pushed_at)
 
     def commit(self) -> None:
         """Ends the utterance that is being said, as if a pause had come."""
@@ -125,7 +128,7 @@ class Session:
             kind = "speech_started" if begun else "speech_stopped"
             self._deliver({"type": kind, "utterance": utterance, "at_ms": at_ms})
 
-    def _peek(self) -> None:
+    def _peek(self, pushed_at: float) -> None:
         """Once the last reading is there and enough was said since: so readings come as fast as the engine is."""
         every = int(self._config.serve.partial_s * SAMPLE_RATE_HZ)
         with self._lock:
@@ -138,14 +141,15 @@ class Session:
             growing = self._growing
         language = self._work.language or (self._order.first or {}).get("language")
         utterance = Utterance(chunk.samples, language, self._work.context, chunk.speech, growing.growth)
-        self._service.peek(self._order, (chunk.index, chunk.start_ms, growing), utterance)
+        self._service.peek(self._order, (chunk.index, chunk.start_ms, pushed_at, growing), utterance)
 
     def _take(self, delivery: Delivery) -> None:
         if isinstance(delivery, MachineError):
             self._deliver({"type": "error", "message": str(delivery)})
         elif isinstance(delivery, Peeked):
-            index, start_ms, growing = delivery.id
-            self._hear(index, start_ms, growing, delivery.reading)
+            index, start_ms, pushed_at, growing = delivery.id
+            about = {"utterance": index, "start_ms": start_ms, "pushed_at": pushed_at}
+            self._hear(about, growing, delivery.reading)
         elif delivery is None:
             self._deliver({"type": "ended", "rows": self._rows})
         else:
@@ -157,12 +161,11 @@ class Session:
                     {"type": "final", "utterance": row["chunk_index"], "start_ms": row["start_ms"], "row": row}
                 )
 
-    def _hear(self, index: int, start_ms: int, growing: _Growing, reading: Hypothesis | RecordingError) -> None:
+    def _hear(self, about: Event, growing: _Growing, reading: Hypothesis | RecordingError) -> None:
         with self._lock:
             self._peeking = False
             if growing is not self._growing or isinstance(reading, RecordingError):
                 return  # it is read as a whole by now, or will be: what is wrong is told then
             stable, tail = growing.agreement.hear(reading.text, reading.language)
             growing.growth.standing = stable
-        about = {"utterance": index, "start_ms": start_ms}
         self._deliver({"type": "partial", **about, "stable": stable, "tail": tail})

@@ -21,6 +21,7 @@ from transforms.live.exchange import Exchange, Host, live_config
 from transforms.live.session import Event
 from transforms.live.sound import SOUNDS
 from transforms.text.clock import seconds
+from transforms.text.segments import confidence_of
 
 _FIELDS = frozenset({"model", "language", "prompt", "format", "rate", "silence_ms", "formats"})
 _RATES_HZ = (8_000, 192_000)
@@ -48,7 +49,8 @@ class Conversation(Exchange):
         self.begin(SOUNDS[form](rate_hz), self._config, language, query.get("prompt") or config.context)
 
     async def greet(self) -> None:
-        await self.socket.send_json({"type": "started", "session": self.number})
+        kept = {} if self.kept_as is None else {"audio_id": self.kept_as}
+        await self.socket.send_json({"type": "started", "session": self.number, **kept})
 
     async def obey(self, message: Mapping[str, Any]) -> bool:
         if (data := message.get("bytes")) is not None:
@@ -78,19 +80,18 @@ class Conversation(Exchange):
             about |= {name: FORMATS[name].render(recording, self._config) for name in self._formats}
             return [{"type": "ended", "text": whole["text"] or "", **about}]
         times = {name: seconds(value) for name, value in event.items() if name.endswith("_ms")}
-        others = {name: value for name, value in event.items() if name not in times}
+        others = {name: value for name, value in event.items() if name not in times and name != "pushed_at"}
         return [others | {name.removesuffix("_ms"): value for name, value in times.items()}]
 
 
 def _utterance(row: Mapping[str, Any]) -> dict[str, Any]:
     words = row["words"] or []
-    known = [word["confidence"] for word in words if word["confidence"] is not None]
     return {
         "start": seconds(row["start_ms"]),
         "end": seconds(row["end_ms"]),
         "text": row["text"] or "",
         "language": row["language"],
-        "confidence": sum(known) / len(known) if known else None,
+        "confidence": confidence_of(words),
         "words": [
             {
                 "word": word["word"],

@@ -4,7 +4,8 @@ In this order, so that a kill in between is mended by the next call, whatever th
 
 1. They are noted in the table erased, by a hash: from then on no run takes them up.
 2. They are claimed; what a living run holds is left to it, and what a dead one may still write is fenced off.
-3. Their rows go from every table that has an audio_id, and their names from the errors in runs.
+3. Their rows go from every table that has an audio_id, their names from the errors in runs, and the sound of live
+   sessions from where jobs.serve has put it.
 4. Once no other run is at work: the files that had held the rows, the change data feed and the logs go, which have the
    least and the greatest of a file's values. A table begins anew then, as it is.
 5. That this is finished is noted, too.
@@ -22,8 +23,8 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from schemas.config import Config, ConfigError, show_config
-from schemas.tables import CLAIMS, ERASED, FAILURES, RECORDINGS, RUNS, Table, to_batch
+from schemas.config import Config, ConfigError, FetchConfig, show_config
+from schemas.tables import CLAIMS, ERASED, FAILURES, LIVE_UTTERANCES, RECORDINGS, RUNS, Table, to_batch
 from transforms.lake.session import first_line
 from transforms.lake.sql import any_of, literal
 from transforms.lake.tables import Tables
@@ -32,6 +33,7 @@ from transforms.lake.upkeep import remove_history
 from transforms.run.claims import Claims, writer_name
 from transforms.run.erased import digest, with_digests
 from transforms.run.registry import Registry
+from transforms.stores.files import remove
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def erase(spark: SparkSession, config: Config, root: str, audio_ids: Collection[
     registry = Registry(tables, config.run.claim_minutes)
     with registry, registry.running(show_config(config, redacted=True)):
         _note(tables, new)
-        return _Erasure(tables, registry, digests | unfinished).execute()
+        return _Erasure(tables, registry, config.fetch, digests | unfinished).execute()
 
 
 def allow_again(tables: Tables, audio_ids: Collection[str]) -> int:
@@ -105,8 +107,8 @@ def allow_again(tables: Tables, audio_ids: Collection[str]) -> int:
 class _Erasure:
     """Of recordings that are noted, known by their digests."""
 
-    def __init__(self, tables: Tables, registry: Registry, digests: set[str]) -> None:
-        self.tables, self.registry, self.digests = tables, registry, digests
+    def __init__(self, tables: Tables, registry: Registry, fetch: FetchConfig, digests: set[str]) -> None:
+        self.tables, self.registry, self.fetch, self.digests = tables, registry, fetch, digests
         self.claims = Claims(tables, registry)
 
     def execute(self) -> Erased:
@@ -114,6 +116,7 @@ class _Erasure:
         taken = self.claims.take(dict.fromkeys(found), to_erase=True)
         held = list(taken.held)
         self._unname(held)
+        self._remove_sound(held)
         rows = {table.name: self._delete(table, held) for table in _present(self.tables) if table is not CLAIMS}
         self.claims.release(held)
         # In this order: who is not at work yet writes later than this.
@@ -134,6 +137,15 @@ class _Erasure:
             if any(name in row.error for name in names):
                 values = {"error": "'it named a recording that was erased'"}
                 self.tables.update(RUNS, f"run_id = {literal(row.run_id)}", values)
+
+    def _remove_sound(self, audio_ids: Collection[str]) -> None:
+        """Of live sessions, which jobs.serve has recorded."""
+        if not self.tables.exists(LIVE_UTTERANCES):
+            return
+        ids = self.tables.frame(pa.table({"audio_id": pa.array(list(audio_ids), pa.string())}))
+        said = self.tables.read(LIVE_UTTERANCES).join(F.broadcast(ids), "audio_id", "left_semi")
+        for row in said.select("uri").distinct().collect():
+            remove(row.uri, self.fetch)
 
     def _delete(self, table: Table, audio_ids: Collection[str]) -> int:
         ids = self.tables.frame(pa.table({"audio_id": pa.array(list(audio_ids), pa.string())}))

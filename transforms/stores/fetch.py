@@ -75,6 +75,15 @@ def local_path(uri: str) -> Path | None:
     return Path(unquote(_path_of_file(uri))) if scheme == "file" else None
 
 
+def spelled(uri: str, config: FetchConfig) -> str:
+    """As the listing of its folder names it."""
+    local = local_path(uri)
+    if local is not None:
+        return str(local.resolve())
+    filesystem, name = open_filesystem(uri, config)
+    return str(filesystem.unstrip_protocol(name))
+
+
 def _path_of_file(uri: str) -> str:
     """Of file:/a, file:///a and file://host/a. What looks like a query or a fragment is part of the name."""
     path = uri.removeprefix("file:")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -61,21 +62,32 @@ def _write_local(path: Path, parts: Iterable[str | bytes]) -> int:
     return size_bytes
 
 
-def check_folder(folder: str, config: FetchConfig) -> None:
-    """Raises ConfigError if `folder` cannot be one, or if nothing here opens such a uri."""
+def remove(uri: str, config: FetchConfig) -> None:
+    """Removes a file; one that is not there is as well."""
+    local = local_path(uri)
+    if local is not None:
+        local.unlink(missing_ok=True)
+        return
+    filesystem, path = open_filesystem(uri, config)
+    with suppress(FileNotFoundError):
+        filesystem.rm_file(path)
+
+
+def check_folder(folder: str, config: FetchConfig, option: str = "--out") -> None:
+    """Raises ConfigError, which names `option`, if `folder` cannot be one, or if nothing here opens such a uri."""
     local = local_path(folder)
     if local is not None:
         there = next(place for place in (local, *local.absolute().parents) if place.exists())
         if not there.is_dir():
-            raise ConfigError(f"--out {folder}: {there} is a file; give a folder")
+            raise ConfigError(f"{option} {folder}: {there} is a file; give a folder")
         if not os.access(there, os.W_OK):
-            raise ConfigError(f"--out {folder}: {there} must not be written to; give another place")
+            raise ConfigError(f"{option} {folder}: {there} must not be written to; give another place")
         return
     try:
         open_filesystem(folder, config)
     except (ImportError, ValueError) as error:
         scheme = urlsplit(folder).scheme
-        reason = f"--out {folder}: nothing here opens {scheme}:// ({error})"
+        reason = f"{option} {folder}: nothing here opens {scheme}:// ({error})"
         raise ConfigError(f"{reason}; install the fsspec plug-in for it on driver and executors") from error
 
 

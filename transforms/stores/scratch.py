@@ -41,7 +41,7 @@ def sweep(prefix: str, older_than_s: float = 0.0) -> None:
             status = path.lstat()
             if status.st_uid != os.getuid() or time.time() - status.st_mtime < older_than_s:
                 continue
-            lock = _lock(path)
+            lock = held(path)
             if lock is not None:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
                 os.close(lock)
@@ -65,7 +65,7 @@ def _new_folder() -> tuple[Path, int]:
     try:
         while True:
             folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-            lock = _lock(folder)
+            lock = held(folder)
             if lock is not None:  # else another process has just taken it for a dead one's
                 return folder, lock
     except OSError as error:
@@ -73,7 +73,7 @@ def _new_folder() -> tuple[Path, int]:
         raise MachineError(f"no folder can be made in {place}: {error}; give it room, or set TMPDIR") from error
 
 
-def _lock(path: Path) -> int | None:
+def held(path: Path) -> int | None:
     """A descriptor that holds the lock of `path`; None if another process has it, or has removed it."""
     descriptor = None
     try:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from schemas.config import SegmentsConfig
 from transforms.text.marks import opened_at
@@ -101,11 +101,21 @@ def _sentences(text: str, words: Sequence[TimedWord]) -> dict[int, int]:
 
 def mean_confidence(words: Sequence[TimedWord]) -> float | None:
     """The words' confidence weighted by their duration; None if none has one."""
-    known = [
-        (word.confidence, _UNTIMED_MS if word.start_ms is None else word.ends_ms - word.begins_ms)
-        for word in words
-        if word.confidence is not None
-    ]
+    return weighted(
+        (word.confidence, None if word.start_ms is None else word.ends_ms - word.begins_ms) for word in words
+    )
+
+
+def confidence_of(words: Iterable[Mapping[str, Any]]) -> float | None:
+    """The same of the words of a row of chunks."""
+    return weighted(
+        (word["confidence"], None if word["start_ms"] is None else word["end_ms"] - word["start_ms"]) for word in words
+    )
+
+
+def weighted(values: Iterable[tuple[float | None, int | None]]) -> float | None:
+    """The mean of (confidence, ms of the word; None if it could not be timed), where there is a confidence."""
+    known = [(confidence, _UNTIMED_MS if ms is None else ms) for confidence, ms in values if confidence is not None]
     weight = sum(ms for _, ms in known)
     return sum(confidence * ms for confidence, ms in known) / weight if weight else None
 
