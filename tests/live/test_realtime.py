@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -38,9 +39,10 @@ def session(served: Served, **audio_input: Any) -> Iterator[Any]:
         yield connection
 
 
-def say(connection: Any, data: bytes) -> None:
+def say(connection: Any, data: bytes, pause_s: float = 0) -> None:
     for first in range(0, len(data), 9_600):
         connection.input_audio_buffer.append(audio=base64.b64encode(data[first : first + 9_600]).decode())
+        threading.Event().wait(pause_s)
 
 
 def at_24k(samples: Samples) -> bytes:
@@ -59,7 +61,7 @@ def until(connection: Any, kind: str, count: int = 1) -> list[Any]:
 def test_turns_are_found_and_transcribed_as_they_end(served: Served) -> None:
     samples = np.concatenate([cut(21, 4), _PAUSE, cut(60, 5), _PAUSE])
     with session(served) as connection:
-        say(connection, at_24k(samples))
+        say(connection, at_24k(samples), 0.02)  # it would be over before a reading of a part was told
         events = until(connection, f"{_TRANSCRIPTION}.completed", 2)
     kinds = [event.type for event in events]
     whole = [event for event in events if event.type.endswith("completed")]

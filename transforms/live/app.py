@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from transforms.engines import languages_of
 from transforms.live.asked import UNAVAILABLE, Refused
 from transforms.live.desk import Desk
+from transforms.live.ears import Ears
 from transforms.live.keeping import Keeper
 from transforms.live.keys import Keys
 from transforms.live.limits import Body
@@ -60,12 +61,12 @@ def app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with scratch_folder() as folder:
+        with scratch_folder() as folder, Ears() as ears:
             service = Service(spec, lambda: end(True))
             fetch = spec.config.fetch.model_copy(update={"allowed_roots": (str(folder), *spec.config.serve.addresses)})
             config = spec.config.model_copy(update={"fetch": fetch})
             known, measures = languages_of(spec.recognizer), Measures(service)
-            app.state.desk = desk = Desk(service, config, models, known, folder, keys, measures, keeper)
+            app.state.desk = desk = Desk(service, config, models, known, folder, keys, measures, ears, keeper)
             if keeper is not None:
                 keeper.on_failure = measures.not_kept.inc
             drains = asyncio.ensure_future(_drain(desk, stop, end))

@@ -26,6 +26,7 @@ from transforms.errors import RecordingError
 from transforms.live.answers import answer
 from transforms.live.asked import UNAVAILABLE, Asked, Refused, asked
 from transforms.live.chat import chat, completion
+from transforms.live.ears import Ears
 from transforms.live.exchange import Exchange, Host, say_why
 from transforms.live.keeping import Keeper
 from transforms.live.keys import Asking, Keys
@@ -52,6 +53,7 @@ class Desk:
     folder: Path
     keys: Keys
     measures: Measures
+    ears: Ears
     keeper: Keeper | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server is about to end: what is at work is done first, and sessions are ended."""
@@ -100,7 +102,9 @@ class Desk:
                 held.enter_context(counted(self.measures.sessions))
                 self._admit()
                 lag = Lag(self.measures)
-                host = Host(self.service, self.config, self.models, self.known, self.draining, lag, self.keeper)
+                host = Host(
+                    self.service, self.config, self.models, self.known, self.draining, lag, self.keeper, self.ears
+                )
                 conversation = kind(socket, host, uuid.uuid4().hex)
             except Refused as refused:
                 self.measures.refused.labels(refused.code or refused.status).inc()

@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
 from typing import Any
 
+import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.concurrency import run_in_threadpool
+from numpy.typing import NDArray
 
 from schemas.config import Config
 from schemas.table import audio_id_of
 from transforms.errors import RecordingError
 from transforms.live.asked import ENGINE_LOST, UNAVAILABLE, Refused
+from transforms.live.ears import Ears
 from transforms.live.keeping import Keeper
 from transforms.live.measures import Lag
 from transforms.live.service import Service, work_of
@@ -27,6 +32,9 @@ from transforms.logs import tell
 _SLOW_READER = 50
 """Events that wait for a client that does not read; while there are more, partial readings are left out."""
 _ROOM_AGAIN_S = 0.05
+_SLICE_BYTES = 1 << 15
+"""What is heard at once: a second or less, so that others of the same thread do not wait for a client's ten minutes."""
+_MOST_UNHEARD_BYTES = 1 << 18
 _CLOSED_BY_POLICY = 1008
 _GOING_AWAY = 1001
 
@@ -53,6 +61,7 @@ class Host:
     draining: asyncio.Event
     lag: Lag
     keeper: Keeper | None
+    ears: Ears
 
 
 def live_config(config: Config, silence_ms: int | None, pad_ms: int | None = None) -> Config:
@@ -73,6 +82,10 @@ class Exchange(ABC):
         self._session: Session | None = None
         self._sound: Sound | None = None
         self._kept = None if host.keeper is None else host.keeper.begin(number)
+        self._ear = host.ears.one()
+        self._sent_bytes = self._heard_bytes = 0
+        self._is_deaf = False
+        """Something was wrong with what it heard."""
 
     @abstractmethod
     async def greet(self) -> None:
@@ -84,7 +97,7 @@ class Exchange(ABC):
 
     @abstractmethod
     def shown(self, event: Event) -> list[dict[str, Any]]:
-        """The messages that tell it; in a thread."""
+        """The messages that tell it; of `ended` in a thread."""
 
     @property
     def kept_as(self) -> str | None:
@@ -104,20 +117,37 @@ class Exchange(ABC):
         return self._session
 
     async def push(self, data: bytes) -> None:
-        """Sound of a session that has begun. Waits while the engines are behind: what the client sends meanwhile waits
-        in its own buffers."""
+        """Sound of a session that has begun. Waits while ears or engines are behind: what the client sends meanwhile
+        waits in its own buffers."""
         assert self._session is not None
         assert self._sound is not None
-        await self._heard(await self._decoded(self._sound.take, data))
-        while self._session.is_behind:
-            await asyncio.sleep(_ROOM_AGAIN_S)
+        for first in range(0, len(data), _SLICE_BYTES):
+            piece = data[first : first + _SLICE_BYTES]
+            self._sent_bytes += len(piece)
+            if self._sound.waits:
+                await run_in_threadpool(self._take, piece)
+            else:
+                self._ear(partial(self._take, piece))
+            while self._sent_bytes - self._heard_bytes > _MOST_UNHEARD_BYTES or self._session.is_behind:
+                await asyncio.sleep(_ROOM_AGAIN_S)
+
+    async def commit(self) -> None:
+        """The utterance is over."""
+        assert self._session is not None
+        await self._in_order(self._session.commit)
+
+    async def clear(self) -> None:
+        """The utterance is forgotten."""
+        assert self._session is not None
+        await self._in_order(self._session.clear)
 
     async def finish(self) -> None:
         """Nothing more comes."""
-        assert self._session is not None
         assert self._sound is not None
-        await self._heard(await self._decoded(self._sound.end))
-        await run_in_threadpool(self._session.finish)
+        if self._sound.waits:
+            await run_in_threadpool(self._safely, self._finish)
+        else:
+            await self._in_order(self._finish)
 
     async def hold(self) -> None:
         """Until the client, the session or the server ends."""
@@ -146,12 +176,15 @@ class Exchange(ABC):
             self._end(time.monotonic() - began_at)
 
     def _end(self, took_s: float) -> None:
+        self._ear(self._close)
+        tell(f"session {self.number}: {self.heard_s:.1f} s of audio in {took_s:.1f} s", session=self.number)
+
+    def _close(self) -> None:
         if self._session is not None and self._sound is not None:
             self._session.drop()
             self._sound.close()
         if self._kept is not None:
             self._kept.end()
-        tell(f"session {self.number}: {self.heard_s:.1f} s of audio in {took_s:.1f} s", session=self.number)
 
     def _deliver(self, event: Event) -> None:
         self._loop.call_soon_threadsafe(self._put, event)
@@ -177,19 +210,58 @@ class Exchange(ABC):
             if await self.obey(message):
                 return
 
-    async def _decoded(self, decode: Any, *data: bytes) -> Any:
-        try:
-            return await run_in_threadpool(decode, *data)
-        except RecordingError as error:
-            raise Refused(error.message, code=error.kind) from None
+    async def _in_order(self, act: Callable[[], None]) -> None:
+        """After all that was sent before is heard."""
+        done = asyncio.Event()
 
-    async def _heard(self, samples: Any) -> None:
+        def run() -> None:
+            try:
+                self._safely(act)
+            finally:
+                self._loop.call_soon_threadsafe(done.set)
+
+        self._ear(run)
+        await done.wait()
+
+    def _take(self, data: bytes) -> None:
+        """Hears what was sent; in a thread."""
+        assert self._sound is not None
+        try:
+            self._safely(partial(self._listen, self._sound.take, data))
+        finally:
+            self._heard_bytes += len(data)
+
+    def _listen(self, decode: Callable[..., NDArray[np.float32]], *data: bytes) -> None:
         assert self._session is not None
+        samples = decode(*data)
         if self._kept is not None:
-            await run_in_threadpool(self._kept.hear, samples)
-        await run_in_threadpool(self._session.push, samples)
+            self._kept.hear(samples)
+        self._session.push(samples)
         if self._session.heard_ms > self._limits.max_session_minutes * 60_000:
             raise Refused(f"a session has {self._limits.max_session_minutes:g} minutes at most", code="too_long")
+
+    def _finish(self) -> None:
+        assert self._session is not None
+        assert self._sound is not None
+        self._listen(self._sound.end)
+        self._session.finish()
+
+    def _safely(self, act: Callable[[], None]) -> None:
+        """What goes wrong is told to the client, and nothing more is heard then."""
+        try:
+            if not self._is_deaf:
+                act()
+        except Refused as refused:
+            self._refuse(refused)
+        except RecordingError as error:
+            self._refuse(Refused(error.message, code=error.kind))
+        except Exception:
+            self._refuse(Refused("the server failed; see its log", HTTPStatus.INTERNAL_SERVER_ERROR))
+            raise
+
+    def _refuse(self, refused: Refused) -> None:
+        self._is_deaf = True
+        self._deliver({"type": "refused", "refused": refused})
 
     async def _tell(self) -> None:
         """Sends events until the last one."""
@@ -197,7 +269,10 @@ class Exchange(ABC):
             event = await self._events.get()
             if event["type"] == "error":
                 raise Refused(event["message"], UNAVAILABLE, code=ENGINE_LOST)
-            for message in await run_in_threadpool(self.shown, event):
+            if event["type"] == "refused":
+                raise event["refused"]
+            long = event["type"] == "ended"  # all of the session is put together
+            for message in await run_in_threadpool(self.shown, event) if long else self.shown(event):
                 await self.socket.send_json(message)
             if event["type"] == "partial":
                 self.host.lag.told(event["pushed_at"])

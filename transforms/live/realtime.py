@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import WebSocket
-from fastapi.concurrency import run_in_threadpool
 
 from schemas.config import Config
 from transforms.live.answers import logprob
@@ -110,11 +109,11 @@ class Realtime(Exchange):
         elif kind == "input_audio_buffer.commit":
             if self.session is None:
                 raise Refused("there is no audio to commit", code="input_audio_buffer_commit_empty")
-            await run_in_threadpool(self.session.commit)
+            await self.commit()
             self._deliver({"type": "committed"})
         elif kind == "input_audio_buffer.clear":
             if self.session is not None:
-                await run_in_threadpool(self.session.clear)
+                await self.clear()
             await self.socket.send_json(self._event("input_audio_buffer.cleared"))
         else:
             raise Refused(f"there is no {kind!r} here, which transcribes only", param="type", code="unknown_message")

@@ -36,7 +36,8 @@ def serve(
         server.should_exit = True
 
     api = app(spec, names, stop, end, keeper)
-    server = Server(uvicorn.Config(api, address, port, log_config=None, access_log=False))
+    # Sound does not shrink by deflating, and each connection would hold what that takes.
+    server = Server(uvicorn.Config(api, address, port, log_config=None, access_log=False, ws_per_message_deflate=False))
     with keeper or nullcontext():
         server.run()
     if died.is_set():

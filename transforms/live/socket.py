@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import WebSocket
-from fastapi.concurrency import run_in_threadpool
 
 from transforms.exports import FORMATS
 from transforms.exports.recording import from_row
@@ -61,7 +60,7 @@ class Conversation(Exchange):
         except (ValueError, TypeError, KeyError):
             kind = None
         if kind == "commit" and self.session is not None:
-            await run_in_threadpool(self.session.commit)
+            await self.commit()
         elif kind == "end":
             await self.finish()
         else:

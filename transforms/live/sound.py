@@ -20,6 +20,9 @@ _WAITING = 64
 
 
 class Sound(Protocol):
+    waits: bool
+    """Whether the methods may wait for something, instead of just computing."""
+
     def take(self, data: bytes) -> Samples:
         """The samples, 1-D float32 of 16 kHz, that are ready after these bytes. Raises RecordingError for what is no
         such sound."""
@@ -52,6 +55,8 @@ def _alaw() -> Samples:
 class Pcm:
     """Mono, of numbers of `dtype`, which are 1.0 at `full`, or places in `table`; pieces may end anywhere."""
 
+    waits = False
+
     def __init__(self, dtype: str, rate_hz: int, full: float = 1.0, table: Samples | None = None) -> None:
         self._dtype, self._full, self._table, self._rest = np.dtype(dtype), np.float32(full), table, b""
         same = rate_hz == SAMPLE_RATE_HZ
@@ -79,6 +84,8 @@ class Pcm:
 class Container:
     """Any that FFmpeg reads from its start: WebM and Ogg as browsers record them, WAV, MP3, FLAC. Decoded in a thread
     of its own, which may be some pieces behind; channels are averaged."""
+
+    waits = True
 
     def __init__(self) -> None:
         self._coming: queue.Queue[bytes] = queue.Queue(_WAITING)
