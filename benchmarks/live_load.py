@@ -112,12 +112,13 @@ def print_files(data: Path, count: int) -> None:
     config = load_config("conf/local.yaml", list(_TINY))
     served_s, task_s = [], []
     with Served(["--config", "local", *set_options(*_TINY)]) as served:
-        ask(served.url, paths[0])
+        name = httpx2.get(f"{served.url}/v1/models").json()["data"][0]["id"]
+        ask(served.url, name, paths[0])
         task(paths[:1], config)
         for _ in range(3):
             began_at = time.monotonic()
             with ThreadPoolExecutor(count) as pool:
-                list(pool.map(lambda path: ask(served.url, path), paths))
+                list(pool.map(lambda path: ask(served.url, name, path), paths))
             served_s.append(time.monotonic() - began_at)
             began_at = time.monotonic()
             task(paths, config)
@@ -127,8 +128,7 @@ def print_files(data: Path, count: int) -> None:
     print(f"| {ours:.1f} s | {bare:.1f} s | {ours / bare - 1:+.1%} |")
 
 
-def ask(url: str, path: Path) -> Any:
-    name = httpx2.get(f"{url}/v1/models").json()["data"][0]["id"]
+def ask(url: str, name: str, path: Path) -> Any:
     files, form = {"file": path.read_bytes()}, {"model": name}
     answer = httpx2.post(f"{url}/v1/audio/transcriptions", data=form, files=files, timeout=600)
     return answer.raise_for_status()

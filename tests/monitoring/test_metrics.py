@@ -19,11 +19,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from pyspark.sql import SparkSession
 
 import jobs.metrics
+from schemas.config import Config
 from schemas.tables import CLAIMS, FAILURES, RECORDINGS, RUNS
+from tests.kit.engine import Spec
 from tests.kit.lake import ROOT, Lake
 from tests.kit.months import NOW, months
 from transforms.lake.local_tables import LocalTables
+from transforms.live.measures import Measures
+from transforms.live.service import Service
 from transforms.metrics.gauges import gauges
+from transforms.recognition.rows import TaskSpec
 
 CLAIM_MINUTES = 10.0
 Metrics = dict[tuple[str, ...], float]
@@ -141,8 +146,23 @@ def test_the_dashboard_shows_every_metric_and_the_alarms_know_no_other(lake: Lak
     assert set(re.findall(r"\blakescribe_\w+", asked)) <= exported
 
 
-def test_panels_do_not_overlap() -> None:
-    dashboard = json.loads((ROOT / "conf" / "grafana" / "lakescribe.json").read_text(encoding="utf-8"))
+def test_the_servers_dashboard_shows_every_metric_and_its_alarms_know_no_other() -> None:
+    service = Service(TaskSpec(Config(), Spec(), (), "tests", "model", "run"), lambda: None)
+    served = {family.name for family in Measures(service).registry.collect()}
+    dashboard = json.loads((ROOT / "conf" / "grafana" / "serve.json").read_text(encoding="utf-8"))
+    rules = yaml.safe_load((ROOT / "conf" / "prometheus" / "serve.yml").read_text(encoding="utf-8"))
+    shown = "\n".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
+    asked = "\n".join(rule["expr"] for group in rules["groups"] for rule in group["rules"])
+    named = [
+        {re.sub(r"_(total|bucket)$", "", name) for name in re.findall(r"\blakescribe_\w+", text)}
+        for text in (shown, asked)
+    ]
+    assert named[0] == served >= named[1]
+
+
+@pytest.mark.parametrize("name", ["lakescribe.json", "serve.json"])
+def test_panels_do_not_overlap(name: str) -> None:
+    dashboard = json.loads((ROOT / "conf" / "grafana" / name).read_text(encoding="utf-8"))
     places = [
         (x, y)
         for box in (panel["gridPos"] for panel in dashboard["panels"])
