@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import langcodes
 
@@ -101,6 +101,14 @@ def _log(confidence: float | None) -> float | None:
     return None if confidence is None else math.log(max(confidence, 1e-10))
 
 
+class Told(NamedTuple):
+    """A stretch of text that is told at once, and the words in it."""
+
+    text: str
+    words: list[Row]
+    language: str | None
+
+
 class Said:
     """What can be told of a recording's text while it is at work: chunks come as they are done, and are told in their
     order. Of several channels nothing can, since their turns mix."""
@@ -111,8 +119,8 @@ class Said:
         self._closed: set[int] = set()
         self._part, self._next = 0, 0
 
-    def take(self, row: Row) -> Iterator[tuple[str, list[Row]]]:
-        """What a row of chunks adds: text, and the words in it."""
+    def take(self, row: Row) -> Iterator[Told]:
+        """What a row of chunks adds."""
         if row["closing"]:
             self._closed.add(row["part_index"])
         elif row["channel"] is None:
@@ -126,25 +134,45 @@ class Said:
             if row["words"]:
                 more = separator(self.text, row["text"]) + row["text"]
                 self.text += more
-                yield more, row["words"]
+                yield Told(more, row["words"], row["language"])
 
     def rest(self, text: str) -> str:
         """What the whole text has beyond what was told."""
         return text[len(self.text) :] if text.startswith(self.text) else ""
 
 
-def text_delta(said: tuple[str, list[Row]], asked: Asked) -> Row:
-    text, words = said
-    logprobs = {"logprobs": [logprob(word["word"], word["confidence"]) for word in words]} if asked.logprobs else {}
-    return {"type": "transcript.text.delta", "delta": text, **logprobs}
+class Stream(Protocol):
+    """The events of an answer that is sent as it is read."""
+
+    def more(self, told: Told) -> list[Row]:
+        """Of text that is told before all is known."""
+        ...
+
+    def last(self, row: Row, rest: str) -> list[Row]:
+        """When all is known: `row` as of transcript, and what of its text was not told."""
+        ...
 
 
-def last_events(row: Row, said: Said, asked: Asked) -> list[Row]:
-    """Of a stream, when all is known: segments by speaker if they are asked for, else what is left to tell; and the
-    whole text."""
-    recording, text = from_row(row), row["text"] or ""
-    if asked.form == "diarized_json":
-        events = speakers(recording)
-    else:
-        events = [text_delta((rest, []), asked) for rest in [said.rest(text)] if rest]
-    return [*events, {"type": "transcript.text.done", "text": text, "usage": usage(recording)}]
+class TranscriptStream:
+    """As OpenAI streams transcriptions: text, then all of it; in diarized_json segments by speaker, when all is
+    known."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked, self._by_speaker = asked, asked.form == "diarized_json"
+
+    def more(self, told: Told) -> list[Row]:
+        if self._by_speaker:
+            return []
+        words = [logprob(word["word"], word["confidence"]) for word in told.words]
+        return [
+            {
+                "type": "transcript.text.delta",
+                "delta": told.text,
+                **({"logprobs": words} if self._asked.logprobs else {}),
+            }
+        ]
+
+    def last(self, row: Row, rest: str) -> list[Row]:
+        recording = from_row(row)
+        events = speakers(recording) if self._by_speaker else self.more(Told(rest, [], None)) if rest else []
+        return [*events, {"type": "transcript.text.done", "text": row["text"] or "", "usage": usage(recording)}]

@@ -15,6 +15,7 @@ import langcodes
 
 from schemas.config import Config
 from transforms.exports.recording import from_row
+from transforms.live.answers import Told
 from transforms.live.asked import Asked, Refused, language_of, model_of
 
 _FIELDS = frozenset(
@@ -39,9 +40,6 @@ def chat(body: Any, config: Config, models: Collection[str], known: Collection[s
     if unknown := sorted(body.keys() - _FIELDS):
         raise Refused(f"{unknown[0]} cannot be had here", param=unknown[0], code="unsupported_field")
     model_of(body.get("model"), models)
-    if body.get("stream"):
-        reason = "stream cannot be had here: /v1/audio/transcriptions streams files, /v1/realtime speech"
-        raise Refused(reason, param="stream", code="unsupported_field")
     context: list[str] = []
     sounds: list[bytes | str] = []
     for message in body["messages"]:
@@ -59,7 +57,8 @@ def chat(body: Any, config: Config, models: Collection[str], known: Collection[s
         raise Refused(f"the messages have {len(sounds)} audio parts; one is taken", param="messages")
     language = language_of(body.get("language"), config, known)
     said = " ".join(filter(None, context)) or config.context
-    asked = Asked("json", config, language, said, config.audio.channels, False, False, False, (), False)
+    stream = bool(body.get("stream"))
+    asked = Asked("json", config, language, said, config.audio.channels, False, False, False, (), stream)
     return Chat(body["model"], sounds[0], asked)
 
 
@@ -82,15 +81,39 @@ def _part(part: Any) -> bytes | str:
 
 def completion(row: Mapping[str, Any], chat: Chat, number: str) -> dict[str, Any]:
     recording = from_row(dict(row))
-    language = "None" if recording.language is None else langcodes.get(recording.language).display_name()
     tokens = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-    content = f"language {language}<asr_text>{recording.text or ''}"
-    message = {"role": "assistant", "content": content}
-    return {
-        "id": f"chatcmpl-{number}",
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": chat.model,
-        "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
-        "usage": {**tokens, "seconds": (recording.duration_ms or 0) / 1000},
-    }
+    message = {"role": "assistant", "content": _header(recording.language) + (recording.text or "")}
+    choice = {"message": message, "finish_reason": "stop"}
+    usage = {**tokens, "seconds": (recording.duration_ms or 0) / 1000}
+    return {**_body("chat.completion", chat, number, choice), "usage": usage}
+
+
+class ChatStream:
+    """The same as it is read: the language, and pieces of the text."""
+
+    def __init__(self, chat: Chat, number: str) -> None:
+        self._chat, self._number, self._begun = chat, number, False
+
+    def more(self, told: Told) -> list[dict[str, Any]]:
+        begin = {} if self._begun else {"role": "assistant"}
+        text = told.text if self._begun else _header(told.language) + told.text
+        self._begun = True
+        return [self._chunk({**begin, "content": text}, None)]
+
+    def last(self, row: dict[str, Any], rest: str) -> list[dict[str, Any]]:
+        more = self.more(Told(rest, [], row["language"])) if rest or not self._begun else []
+        return [*more, self._chunk({}, "stop")]
+
+    def _chunk(self, delta: dict[str, Any], finish: str | None) -> dict[str, Any]:
+        choice = {"delta": delta, "finish_reason": finish}
+        return _body("chat.completion.chunk", self._chat, self._number, choice)
+
+
+def _header(language: str | None) -> str:
+    name = "None" if language is None else langcodes.get(language).display_name()
+    return f"language {name}<asr_text>"
+
+
+def _body(kind: str, chat: Chat, number: str, choice: dict[str, Any]) -> dict[str, Any]:
+    about = {"id": f"chatcmpl-{number}", "object": kind, "created": int(time.time()), "model": chat.model}
+    return {**about, "choices": [{"index": 0, **choice, "logprobs": None}]}

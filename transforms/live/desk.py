@@ -23,9 +23,9 @@ from starlette.types import Receive, Scope, Send
 
 from schemas.config import Config
 from transforms.errors import RecordingError
-from transforms.live.answers import answer
+from transforms.live.answers import TranscriptStream, answer
 from transforms.live.asked import UNAVAILABLE, Asked, Refused, asked
-from transforms.live.chat import chat, completion
+from transforms.live.chat import ChatStream, chat, completion
 from transforms.live.ears import Ears
 from transforms.live.exchange import Exchange, Host, say_why
 from transforms.live.keeping import Keeper
@@ -66,7 +66,7 @@ class Desk:
             what, name, path = await self._received(request, number, held)
             reading = self._read(number, str(path), name, what, held)
             if what.stream:
-                return _Events(reading.events(done), held.pop_all())
+                return _Events(reading.events(TranscriptStream(what), done), held.pop_all())
             row = await reading.whole(request)
             body = await run_in_threadpool(answer, row, what, name)
             done(row)
@@ -89,7 +89,10 @@ class Desk:
             elif not self._may_fetch(asked_for.audio):
                 reason = "addresses are not fetched here, but those of serve.addresses; send the audio itself"
                 raise Refused(reason, param="messages", code="address_not_allowed")
-            row = await self._read(number, str(uri), str(name), asked_for.asked, held).whole(request)
+            reading = self._read(number, str(uri), str(name), asked_for.asked, held)
+            if asked_for.asked.stream:
+                return _Events(reading.events(ChatStream(asked_for, number), done), held.pop_all())
+            row = await reading.whole(request)
             done(row)
             return JSONResponse(await run_in_threadpool(completion, row, asked_for, number))
 

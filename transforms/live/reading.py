@@ -12,7 +12,7 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
 from transforms.errors import MachineError
-from transforms.live.answers import Said, last_events, text_delta, transcript
+from transforms.live.answers import Said, Stream, transcript
 from transforms.live.asked import ENGINE_LOST, UNAVAILABLE, Asked, Refused
 from transforms.live.service import Delivery, Order, Peeked, Service, work_of
 
@@ -70,18 +70,17 @@ class Reading:
             raise Refused(message, status, param="file", code=failure["kind"])
         return row
 
-    async def events(self, done: Callable[[Row], None]) -> AsyncIterator[str]:
-        """Server-sent events: text as it is read, then all of it; in diarized_json segments, then the text. `done` is
-        called with the transcript at the end."""
+    async def events(self, stream: Stream, done: Callable[[Row], None]) -> AsyncIterator[str]:
+        """Server-sent events of `stream`. `done` is called with the transcript at the end."""
         try:
             said, rows = Said(), list[Row]()
-            by_speaker = self._asked.form == "diarized_json"
             async for row in self._rows():
                 rows.append(row)
-                for delta in said.take(row) if not by_speaker else ():
-                    yield _event(text_delta(delta, self._asked))
+                for told in said.take(row):
+                    for event in stream.more(told):
+                        yield _event(event)
             row = await self._transcript(rows)
-            for event in await run_in_threadpool(last_events, row, said, self._asked):
+            for event in await run_in_threadpool(stream.last, row, said.rest(row["text"] or "")):
                 yield _event(event)
             yield "data: [DONE]\n\n"
             done(row)
