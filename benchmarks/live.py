@@ -33,6 +33,8 @@ from schemas.config import SAMPLE_RATE_HZ
 
 _PIECE_S = 0.04
 _PAUSE_S = 2.0
+_LAST = ("ended", "error", "ready_to_stop")
+_OURS = (sys.executable, "-m", "jobs.serve")
 
 
 @dataclass
@@ -74,17 +76,17 @@ def main() -> None:
 
 
 class Served:
-    """jobs.serve in a process of its own."""
+    """jobs.serve in a process of its own, or what else `program` is."""
 
-    def __init__(self, arguments: list[str]) -> None:
+    def __init__(self, arguments: list[str], program: tuple[str, ...] = _OURS, health: str = "healthz") -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self._command = [sys.executable, "-m", "jobs.serve", "--port", str(port), *arguments]
-        self.url = f"http://127.0.0.1:{port}"
+        self._command = [*program, "--port", str(port), *arguments]
+        self.url, self._health = f"http://127.0.0.1:{port}", health
 
     def __enter__(self) -> Served:
-        self._process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while not self._is_ready():
             time.sleep(0.2)
         return self
@@ -99,9 +101,9 @@ class Served:
 
     def _is_ready(self) -> bool:
         if self._process.poll() is not None:
-            raise RuntimeError("jobs.serve did not start; try it by hand")
+            raise RuntimeError(f"it did not start; try it by hand: {self._command}")
         try:
-            return httpx2.get(f"{self.url}/healthz").status_code == 200
+            return httpx2.get(f"{self.url}/{self._health}").status_code == 200
         except httpx2.ConnectError:
             return False
 
@@ -118,16 +120,21 @@ def made(speech: list[Clip], count: int, seed: int) -> Spoken:
 
 
 async def all_at_once(url: str, spoken: list[Spoken]) -> None:
-    await asyncio.gather(*(speak(url, one) for one in spoken))
+    address, end = f"{url.replace('http', 'ws')}/v1/stream?language=en", json.dumps({"type": "end"})
+    await asyncio.gather(*(speak(address, end, one) for one in spoken))
 
 
-async def speak(url: str, spoken: Spoken) -> None:
-    async with connect(f"{url.replace('http', 'ws')}/v1/stream?language=en", max_size=None) as connection:
+async def speak(address: str, end: str | bytes, spoken: Spoken) -> None:
+    """At the pace of the wall clock; `end` is the message that says that no more comes. Until the last event came."""
+    async with connect(address, max_size=None) as connection:
         began_at = time.monotonic()
 
         async def listen() -> None:
             async for message in connection:
-                spoken.events.append((time.monotonic() - began_at, json.loads(message)))
+                event = json.loads(message)
+                spoken.events.append((time.monotonic() - began_at, event))
+                if event.get("type") in _LAST:
+                    return
 
         listening = asyncio.ensure_future(listen())
         data = np.round(spoken.samples * 32767).astype("<i2")
@@ -136,7 +143,7 @@ async def speak(url: str, spoken: Spoken) -> None:
             due_s = (first + piece) / SAMPLE_RATE_HZ  # a microphone has a piece when its last sample was heard
             await asyncio.sleep(max(0.0, began_at + due_s - time.monotonic()))
             await connection.send(data[first : first + piece].tobytes())
-        await connection.send(json.dumps({"type": "end"}))
+        await connection.send(end)
         await listening
 
 

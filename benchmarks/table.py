@@ -68,6 +68,7 @@ COMPARISONS = [
         "faster-whisper `BatchedInferencePipeline`",
         "python -m benchmarks.against_faster_whisper --long 30 --rounds 1",
         1.2,
+        "the peer fills Whisper's window across all pauses; the first part alone; word times by pocketsphinx",
     ),
     Comparison(
         "qwen",
@@ -90,6 +91,7 @@ COMPARISONS = [
         "pandas UDFs as tutorials write them",
         "python -m benchmarks.plain_pipeline",
         5.0,
+        "on a CPU, and with so small a model, batches gain little",
     ),
     Comparison(
         "padding",

@@ -67,7 +67,8 @@ def end(socket: ClientConnection) -> list[Event]:
 
 def spoken(served: Served, data: bytes, query: str = "", piece_bytes: int = 3_201) -> list[Event]:
     with session(served, query) as socket:
-        say(socket, data, piece_bytes)
+        with contextlib.suppress(ConnectionClosed):  # by an error, which is heard of
+            say(socket, data, piece_bytes)
         return end(socket)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.engines import Utterance
+from transforms.engines import Growth, Utterance
 from transforms.recognition.batching import Window
 
 
@@ -119,3 +119,11 @@ def test_a_fair_window_keeps_nobody_waiting_for_more_batches_than_came_before(
         assert len(batch) == 1 or len(batch) * longest <= most_s * 1000 + 1e-6
         left = [one for one in left if one[0] not in batch]
     assert not len(window)
+
+
+def test_what_is_still_being_said_waits_for_what_is_whole_and_goes_by_itself() -> None:
+    window: Window[Utterance] = Window(60, fair=True)
+    for number, (length_s, grows) in enumerate([(5, True), (5, False), (9, True), (4, False), (6, True)]):
+        samples = np.zeros(length_s * 16_000, np.float32)
+        window.add(number, Utterance(samples, "en", growth=Growth() if grows else None))
+    assert [sorted(number for number, _ in window.take()) for _ in range(2)] == [[1, 3], [0, 2, 4]]

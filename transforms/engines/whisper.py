@@ -144,7 +144,7 @@ class WhisperRecognizer:
         self._suppressed = list(get_suppressed_tokens(self._tokenizer("en"), [-1]))
 
     def recognize(self, utterances: Sequence[Utterance]) -> list[Hypothesis]:
-        groups: dict[str | None, list[int]] = defaultdict(list)
+        groups: dict[tuple[str | None, int], list[int]] = defaultdict(list)
         for index, utterance in enumerate(utterances):
             if utterance.language is not None and utterance.language not in self._own_codes:
                 known = ", ".join(sorted(self._own_codes))
@@ -153,14 +153,17 @@ class WhisperRecognizer:
             if len(utterance.samples) > _WINDOW_S * SAMPLE_RATE_HZ:  # CTranslate2's alignment would crash
                 message = f"the model takes at most {_WINDOW_S} s at once; lower packing.max_chunk_s"
                 raise RecordingError("recognize", "too_long", message)
-            groups[utterance.context].append(index)
+            # What is still being said is read again soon: quickly counts for more than well.
+            groups[utterance.context, self._beam_size if utterance.growth is None else 1].append(index)
         found: dict[int, Hypothesis] = {}
         with device_errors():
-            for context, alike in groups.items():
-                found.update(zip(alike, self._recognize_alike([utterances[i] for i in alike], context), strict=True))
+            for asked, alike in groups.items():
+                found.update(zip(alike, self._recognize_alike([utterances[i] for i in alike], *asked), strict=True))
         return [found[index] for index in range(len(utterances))]
 
-    def _recognize_alike(self, utterances: Sequence[Utterance], context: str | None) -> list[Hypothesis]:
+    def _recognize_alike(
+        self, utterances: Sequence[Utterance], context: str | None, beam_size: int
+    ) -> list[Hypothesis]:
         """`utterances` of one context, since prompts of one call are of one length."""
         encoded = self._encode(utterances)
         languages = self._languages_of(utterances, encoded)
@@ -168,7 +171,7 @@ class WhisperRecognizer:
         results = self._model.generate(
             encoded,
             prompts,
-            beam_size=self._beam_size,
+            beam_size=beam_size,
             max_length=self._max_length,
             suppress_blank=True,
             suppress_tokens=self._suppressed,

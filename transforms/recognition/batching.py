@@ -36,7 +36,8 @@ class Window(Generic[Item]):
     """Holds items, and hands out those of like length together, so that a batch wastes little padding.
 
     `engine` stands for who is asked (its spec): one that ran out of memory gets smaller batches in this process.
-    `fair`: what has waited longest goes with the next batch, however odd its length.
+    `fair`: what has waited longest goes with the next batch, however odd its length, and what is still being said
+    after all that is whole, never with it: it will be read again.
     """
 
     def __init__(self, most_padded_s: float, engine: Any = None, *, fair: bool = False) -> None:
@@ -70,7 +71,7 @@ class Window(Generic[Item]):
         """As many items of like length as `most_padded_s` holds, at least one: those of all runs in order of length
         that need the least padding, so that what is odd waits for company. `last`: nothing more comes, so all must go;
         the longest first. Raises IndexError if empty."""
-        self._waiting.sort(key=lambda waiting: len(waiting.item.samples))
+        self._waiting.sort(key=lambda waiting: (_grows(waiting.item), len(waiting.item.samples)))
         if self._fair:
             start, end = self._with_the_oldest()
         else:
@@ -83,9 +84,11 @@ class Window(Generic[Item]):
 
     def _with_the_oldest(self) -> tuple[int, int]:
         """(start, end) of most items that may go together with the one that came first; of as many the shortest."""
-        oldest = min(range(len(self._waiting)), key=lambda place: self._waiting[place].number)
+        whole = sum(not _grows(waiting.item) for waiting in self._waiting)
+        last = whole or len(self._waiting)
+        oldest = min(range(last), key=lambda place: self._waiting[place].number)
         best = (oldest, oldest + 1)
-        for end in range(oldest + 1, len(self._waiting) + 1):
+        for end in range(oldest + 1, last + 1):
             start = max(0, end - self._most_of(audio_s(self._waiting[end - 1].item)))
             if start > oldest:
                 break
@@ -109,6 +112,11 @@ class Window(Generic[Item]):
             yield start, end, 1 - (sums_s[end] - sums_s[start]) / ((end - start) * lengths_s[end - 1])
         if not lengths_s:
             raise IndexError("nothing waits")
+
+
+def _grows(item: Any) -> bool:
+    """Of an utterance: whether it is still being said."""
+    return getattr(item, "growth", None) is not None
 
 
 class _Waiting(NamedTuple, Generic[Item]):
