@@ -140,7 +140,7 @@ class Lake:
 
 
 def said(number: int) -> dict[str, Any]:
-    row = dict.fromkeys(("start_ms", "end_ms", "text", "language", "words", "flags"))
+    row = dict.fromkeys(("channel", "start_ms", "end_ms", "text", "language", "words", "flags"))
     return {**row, "chunk_index": number}
 
 
@@ -179,9 +179,14 @@ def test_sound_goes_to_a_store_once_its_session_is_over(tmp_path: Path) -> None:
     store = fsspec.filesystem("memory")
     with Keeper("memory://calls", tmp_path, FetchConfig(), {}, Lake().append) as keeper:
         kept = keeper.begin("a")
-        kept.hear(cut(20, 2))
+        for _ in range(2):
+            kept.hear(np.stack([cut(20, 2), cut(30, 2)], axis=1))
         kept.end()
     (name,) = store.glob("/calls/*/*.flac")
+    with store.open(name) as file:
+        heard, _ = soundfile.read(file, dtype="float32")
+    assert heard.shape == (4 * SAMPLE_RATE_HZ, 2)
+    assert np.allclose(heard[: 2 * SAMPLE_RATE_HZ], np.stack([cut(20, 2), cut(30, 2)], axis=1), atol=1e-4)
     assert kept.uri.endswith(name)
     assert store.size(name) > 10_000 and list(tmp_path.iterdir()) == []
 

@@ -163,6 +163,8 @@ def test_sound_may_come_in_any_rate_and_container(served: Served, tmp_path: Path
         ("language=Quatsch", "language is 'Quatsch', which is no language"),
         ("format=mp3", "format is 'mp3'; it is one of pcm16, f32, pcmu, pcma, container"),
         ("rate=fast", "rate is 'fast'; it is a whole number from 8000 to 192000"),
+        ("channels=9", "channels is '9'; it is a whole number from 1 to 8"),
+        ("channels=2&format=container", "those of a container are mixed"),
         ("silence_ms=1", "silence_ms is '1'; it is a whole number from 100 to 60000"),
     ],
 )
@@ -250,3 +252,26 @@ def test_an_engine_that_dies_is_told_and_others_find_it_loaded_again(
         wait_until(lambda: served.desk.service.ready)
         assert of("ended", spoken(served, pcm16(cut(20, 5))))[0]["text"]
         assert isinstance(served.client, openai.OpenAI)
+
+
+def test_each_channel_has_its_speaker_as_in_the_job(served: Served, tmp_path: Path) -> None:
+    sides = [np.concatenate([cut(20, 6), np.zeros(8 * SAMPLE_RATE_HZ, np.float32)]), cut(60, 14)]
+    sides[1] = np.concatenate([np.zeros(7 * SAMPLE_RATE_HZ, np.float32), sides[1][: 7 * SAMPLE_RATE_HZ]])
+    both = np.stack(sides, axis=1)
+    events = spoken(served, pcm16(both), "channels=2&silence_ms=600", 6_405)
+    exact = np.round(both * 32767).astype(np.int16).astype(np.float32) / 32768
+    clip = write_clip(tmp_path / "call.wav", *exact.T)
+    work = Work("a", "", "", str(clip), None, "en", "given", None, "split", 0, None, {})
+    wanted = [row for row in chunks_of([work], live_config(engine_config("language=en"), 600)).values() if row["text"]]
+    finals = sorted(of("final", events), key=lambda final: (final["channel"], final["utterance"]))
+    assert [(final["channel"], final["speaker"], final["text"]) for final in finals] == [
+        (row["channel"], f"channel-{row['channel']}", row["text"])
+        for row in sorted(wanted, key=lambda row: (row["channel"], row["start_ms"]))
+    ]
+    assert {final["channel"] for final in finals} == {0, 1}
+    (ended,) = of("ended", events)
+    assert ended["text"].split() == [
+        word for final in sorted(finals, key=lambda final: final["start"]) for word in final["text"].split()
+    ]
+    assert ended["duration"] == pytest.approx(14, abs=0.01)
+    assert all("channel" in event for event in events if event["type"] not in ("started", "ended"))

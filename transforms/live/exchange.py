@@ -27,6 +27,7 @@ from transforms.live.measures import Lag
 from transforms.live.service import Service, work_of
 from transforms.live.session import Event, Session
 from transforms.live.sound import Sound
+from transforms.live.voices import Voices
 from transforms.logs import tell
 
 _SLOW_READER = 50
@@ -79,7 +80,7 @@ class Exchange(ABC):
         self.socket, self.host, self.number = socket, host, number
         self._limits = host.config.serve
         self._loop, self._events = asyncio.get_running_loop(), asyncio.Queue[Event]()
-        self._session: Session | None = None
+        self._session: Session | Voices | None = None
         self._sound: Sound | None = None
         self._kept = None if host.keeper is None else host.keeper.begin(number)
         self._ear = host.ears.one()
@@ -108,12 +109,16 @@ class Exchange(ABC):
     def heard_s(self) -> float:
         return 0.0 if self._session is None else self._session.heard_ms / 1000
 
-    def begin(self, sound: Sound, config: Config, language: str | None, context: str | None) -> None:
-        work = work_of(self.number, None, language, context)
-        self._sound, self._session = sound, Session(self.host.service, work, config, self._deliver)
+    def begin(self, sound: Sound, config: Config, language: str | None, context: str | None, channels: int = 1) -> None:
+        work, service = work_of(self.number, None, language, context), self.host.service
+        self._sound = sound
+        if channels == 1:
+            self._session = Session(service, work, config, self._deliver)
+        else:
+            self._session = Voices(service, work, config, self._deliver, channels)
 
     @property
-    def session(self) -> Session | None:
+    def session(self) -> Session | Voices | None:
         return self._session
 
     async def push(self, data: bytes) -> None:
@@ -191,9 +196,9 @@ class Exchange(ABC):
 
     def _put(self, event: Event) -> None:
         if event["type"] == "said":
-            self.host.lag.said(event["utterance"])
+            self.host.lag.said((event.get("channel"), event["utterance"]))
         elif event["type"] == "final":
-            self.host.lag.read(event["utterance"])
+            self.host.lag.read((event.get("channel"), event["utterance"]))
             if self._kept is not None:
                 self._kept.said(event["row"])
         if event["type"] != "partial" or self._events.qsize() < _SLOW_READER:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from schemas.config import SAMPLE_RATE_HZ, FetchConfig
 from schemas.table import audio_id_of
 from transforms.logs import tell
+from transforms.publishing.transcript import speaker_of
 from transforms.stores.fetch import local_path, spelled
 from transforms.stores.files import write_whole
 from transforms.stores.scratch import held, hold
@@ -48,13 +49,13 @@ class Kept:
         self._failed = False
 
     def hear(self, samples: NDArray[np.float32]) -> None:
-        """The next of its sound: 1-D float32, 16 kHz. If it cannot be written that is told once, and the rest is not
-        kept."""
+        """The next of its sound: float32, 16 kHz, 1-D or (samples, channels). If it cannot be written that is told
+        once, and the rest is not kept."""
         if self._failed or not len(samples):
             return
         try:
             if self._file is None:
-                self._begin()
+                self._begin(1 if samples.ndim == 1 else samples.shape[1])
             self._file.write(np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16))
             self._file.flush()
         except (OSError, soundfile.LibsndfileError) as error:
@@ -73,11 +74,11 @@ class Kept:
         if self._lock is not None:
             os.close(self._lock)
 
-    def _begin(self) -> None:
+    def _begin(self, channels: int) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(self._path, os.O_RDONLY | os.O_CREAT, 0o644)
         hold(self._lock)
-        self._file = soundfile.SoundFile(self._path, "w", SAMPLE_RATE_HZ, 1, "PCM_16", format="FLAC")
+        self._file = soundfile.SoundFile(self._path, "w", SAMPLE_RATE_HZ, channels, "PCM_16", format="FLAC")
 
 
 class Keeper:
@@ -122,7 +123,8 @@ class Keeper:
 
     def add(self, uri: str, row: Mapping[str, Any]) -> None:
         said = {
-            **{name: row[name] for name in ("start_ms", "end_ms", "text", "language", "words", "flags")},
+            **{name: row[name] for name in ("channel", "start_ms", "end_ms", "text", "language", "words", "flags")},
+            "speaker": speaker_of(row["channel"]),
             "audio_id": audio_id_of(uri),
             "uri": uri,
             "utterance_index": row["chunk_index"],

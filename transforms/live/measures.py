@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -55,12 +55,12 @@ class Lag:
 
     def __init__(self, measures: Measures) -> None:
         self._finals, self._partials = measures.final_lag, measures.partial_lag
-        self._said_at: dict[int, float] = {}
+        self._said_at: dict[Hashable, float] = {}
 
-    def said(self, utterance: int) -> None:
+    def said(self, utterance: Hashable) -> None:
         self._said_at[utterance] = time.monotonic()
 
-    def read(self, utterance: int) -> None:
+    def read(self, utterance: Hashable) -> None:
         if (said_at := self._said_at.pop(utterance, None)) is not None:
             self._finals.observe(time.monotonic() - said_at)
 

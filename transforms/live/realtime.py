@@ -164,7 +164,7 @@ class Realtime(Exchange):
         config = self.host.config
         context = str(heard.get("prompt") or "") or config.context
         if turns is None:
-            return SOUNDS[name](rate_hz), live_config(config, None), language, context
+            return SOUNDS[name](rate_hz, 1), live_config(config, None), language, context
         if turns.get("type") != "server_vad":
             raise Refused("turn_detection.type is server_vad", param="session.audio.input.turn_detection.type")
         threshold = float(turns.get("threshold") or config.vad.threshold)
@@ -176,7 +176,7 @@ class Realtime(Exchange):
         config = live_config(config, silence_ms, pad_ms)
         end_threshold = min(config.vad.end_threshold, threshold)
         vad = config.vad.model_copy(update={"threshold": threshold, "end_threshold": end_threshold})
-        return SOUNDS[name](rate_hz), config.model_copy(update={"vad": vad}), language, context
+        return SOUNDS[name](rate_hz, 1), config.model_copy(update={"vad": vad}), language, context
 
     @property
     def _by_voice(self) -> bool:

@@ -19,11 +19,13 @@ from transforms.live.asked import SUBTITLES, Refused, language_of, model_of
 from transforms.live.exchange import Exchange, Host, live_config
 from transforms.live.session import Event
 from transforms.live.sound import SOUNDS
+from transforms.publishing.transcript import speaker_of
 from transforms.text.clock import seconds
 from transforms.text.segments import confidence_of
 
-_FIELDS = frozenset({"model", "language", "prompt", "format", "rate", "silence_ms", "formats"})
+_FIELDS = frozenset({"model", "language", "prompt", "format", "rate", "channels", "silence_ms", "formats"})
 _RATES_HZ = (8_000, 192_000)
+_MOST_CHANNELS = 8
 
 
 class Conversation(Exchange):
@@ -40,12 +42,18 @@ class Conversation(Exchange):
         if form not in SOUNDS:
             raise Refused(f"format is {form!r}; it is one of {', '.join(SOUNDS)}", param="format")
         rate_hz = _whole(query.get("rate", "16000"), "rate", *_RATES_HZ)
+        channels = _whole(query.get("channels", "1"), "channels", 1, _MOST_CHANNELS)
+        if channels > 1 and form == "container":
+            raise Refused(
+                "channels are for pcm16, f32, pcmu and pcma; those of a container are mixed", param="channels"
+            )
         silence_ms = _whole(query.get("silence_ms", str(config.serve.silence_ms)), "silence_ms", 100, 60_000)
         self._config = live_config(config, silence_ms)
         self._formats = [one for one in query.get("formats", "").split(",") if one]
         if unknown := [one for one in self._formats if one not in SUBTITLES]:
             raise Refused(f"formats are {', '.join(SUBTITLES)}, not {unknown[0]!r}", param="formats")
-        self.begin(SOUNDS[form](rate_hz), self._config, language, query.get("prompt") or config.context)
+        context = query.get("prompt") or config.context
+        self.begin(SOUNDS[form](rate_hz, channels), self._config, language, context, channels)
 
     async def greet(self) -> None:
         kept = {} if self.kept_as is None else {"audio_id": self.kept_as}
@@ -71,7 +79,8 @@ class Conversation(Exchange):
         if event["type"] == "said":
             return []
         if event["type"] == "final":
-            return [{"type": "final", "utterance": event["utterance"], **_utterance(event["row"])}]
+            place = {name: value for name, value in event.items() if name in ("utterance", "channel")}
+            return [{"type": "final", **place, **_utterance(event["row"])}]
         if event["type"] == "ended":
             whole = transcript(event["rows"], self._config)
             about = {"language": whole["language"], "duration": seconds(whole["duration_ms"]), "flags": whole["flags"]}
@@ -85,7 +94,9 @@ class Conversation(Exchange):
 
 def _utterance(row: Mapping[str, Any]) -> dict[str, Any]:
     words = row["words"] or []
+    speaker = {} if row["channel"] is None else {"speaker": speaker_of(row["channel"])}
     return {
+        **speaker,
         "start": seconds(row["start_ms"]),
         "end": seconds(row["end_ms"]),
         "text": row["text"] or "",

@@ -24,8 +24,8 @@ class Sound(Protocol):
     """Whether the methods may wait for something, instead of just computing."""
 
     def take(self, data: bytes) -> Samples:
-        """The samples, 1-D float32 of 16 kHz, that are ready after these bytes. Raises RecordingError for what is no
-        such sound."""
+        """The samples, float32 of 16 kHz, that are ready after these bytes: 1-D, or (samples, channels). Raises
+        RecordingError for what is no such sound."""
         ...
 
     def end(self) -> Samples:
@@ -53,27 +53,35 @@ def _alaw() -> Samples:
 
 
 class Pcm:
-    """Mono, of numbers of `dtype`, which are 1.0 at `full`, or places in `table`; pieces may end anywhere."""
+    """Of numbers of `dtype`, which are 1.0 at `full`, or places in `table`, those of all channels beside one another;
+    pieces may end anywhere."""
 
     waits = False
 
-    def __init__(self, dtype: str, rate_hz: int, full: float = 1.0, table: Samples | None = None) -> None:
+    def __init__(
+        self, dtype: str, rate_hz: int, full: float = 1.0, table: Samples | None = None, channels: int = 1
+    ) -> None:
         self._dtype, self._full, self._table, self._rest = np.dtype(dtype), np.float32(full), table, b""
+        self._channels = channels
         same = rate_hz == SAMPLE_RATE_HZ
-        self._resampler = None if same else soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
+        self._resampler = None if same else soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, channels, dtype="float32")
 
     def take(self, data: bytes) -> Samples:
         data = self._rest + data
-        whole = len(data) // self._dtype.itemsize * self._dtype.itemsize
+        one = self._dtype.itemsize * self._channels
+        whole = len(data) // one * one
         self._rest = data[whole:]
         values = np.frombuffer(data[:whole], self._dtype)
         samples = values.astype(np.float32) / self._full if self._table is None else self._table[values]
-        return self._resampled(np.clip(np.nan_to_num(samples), -1, 1), last=False)
+        return self._resampled(self._shaped(np.clip(np.nan_to_num(samples), -1, 1)), last=False)
 
     def end(self) -> Samples:
-        return self._resampled(np.zeros(0, np.float32), last=True)
+        return self._resampled(self._shaped(np.zeros(0, np.float32)), last=True)
 
     def close(self) -> None: ...
+
+    def _shaped(self, values: Samples) -> Samples:
+        return values if self._channels == 1 else values.reshape(-1, self._channels)
 
     def _resampled(self, values: Samples, last: bool) -> Samples:
         if self._resampler is None:
@@ -155,11 +163,11 @@ class Container:
             self._ready.append(frame.to_ndarray().reshape(-1))
 
 
-SOUNDS: dict[str, Callable[[int], Sound]] = {
-    "pcm16": lambda rate_hz: Pcm("<i2", rate_hz, 32768.0),
-    "f32": lambda rate_hz: Pcm("<f4", rate_hz),
-    "pcmu": lambda rate_hz: Pcm("u1", rate_hz, table=_ulaw()),
-    "pcma": lambda rate_hz: Pcm("u1", rate_hz, table=_alaw()),
-    "container": lambda rate_hz: Container(),
+SOUNDS: dict[str, Callable[[int, int], Sound]] = {
+    "pcm16": lambda rate_hz, channels: Pcm("<i2", rate_hz, 32768.0, channels=channels),
+    "f32": lambda rate_hz, channels: Pcm("<f4", rate_hz, channels=channels),
+    "pcmu": lambda rate_hz, channels: Pcm("u1", rate_hz, table=_ulaw(), channels=channels),
+    "pcma": lambda rate_hz, channels: Pcm("u1", rate_hz, table=_alaw(), channels=channels),
+    "container": lambda rate_hz, channels: Container(),
 }
-"""By what a client calls them."""
+"""By what a client calls them: of so many Hz and channels, which a container tells itself."""

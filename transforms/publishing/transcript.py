@@ -45,6 +45,11 @@ def assemble(rows: Sequence[Row], config: SegmentsConfig, take_id: str) -> dict[
     }
 
 
+def speaker_of(channel: int | None) -> str | None:
+    """Who speaks in a channel, as the tables name them."""
+    return None if channel is None else f"channel-{channel}"
+
+
 def _latest(rows: Sequence[Row]) -> list[Row]:
     """Of each part only the latest run's rows; rows without their closing row never get here, since a task's rows are
     committed together."""
@@ -71,7 +76,7 @@ def _channel_segments(channel: int | None, chunks: Sequence[Row], config: Segmen
                 "end_ms": max(word.ends_ms for word in inside),
                 "text": raw.strip(),
                 "language": inside[0].language,
-                "speaker": None if channel is None else f"channel-{channel}",
+                "speaker": speaker_of(channel),
                 "channel": channel,
                 "confidence": mean_confidence(inside),
                 "timed": inside,
