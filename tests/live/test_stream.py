@@ -187,6 +187,7 @@ def test_what_cannot_be_had_is_told_and_ends_it(served: Served, query: str, sent
 def test_a_message_that_makes_no_sense_ends_it_with_a_sentence(
     served: Served, query: str, message: str | bytes, sentence: str
 ) -> None:
+    before = refusals(served)
     with session(served, query) as socket:
         socket.send(message)
         if isinstance(message, bytes):
@@ -194,6 +195,14 @@ def test_a_message_that_makes_no_sense_ends_it_with_a_sentence(
         events = heard(socket)
     assert events[-1]["type"] == "error" and sentence in events[-1]["error"]["message"]
     wait_until(lambda: served.desk.service.orders == 0)
+    wait_until(lambda: refusals(served) == before + 1)
+
+
+def refusals(served: Served) -> float:
+    """What the operator sees of them."""
+    page = served.desk.measures.page().decode()
+    lines = [line for line in page.splitlines() if line.startswith("lakescribe_serve_refused_total")]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
 def test_an_empty_session_and_one_of_silence_end_well(served: Served) -> None:

@@ -83,7 +83,7 @@ def app(
 
     @api.exception_handler(Refused)
     async def refuse(_: Request, refused: Refused) -> Response:
-        api.state.desk.measures.refused.labels(refused.code or refused.status).inc()
+        api.state.desk.count_refused(refused)
         after = {} if refused.retry_after_s is None else {"Retry-After": str(refused.retry_after_s)}
         return JSONResponse(refused.body, refused.status, after)
 

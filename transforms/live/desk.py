@@ -110,16 +110,21 @@ class Desk:
                 )
                 conversation = kind(socket, host, uuid.uuid4().hex)
             except Refused as refused:
-                self.measures.refused.labels(refused.code or refused.status).inc()
+                self.count_refused(refused)
                 await say_why(socket, refused)
                 return
             self.conversations.add(conversation)
             try:
-                await conversation.hold()
+                if (ended_by := await conversation.hold()) is not None:
+                    self.count_refused(ended_by)
             finally:
                 self.conversations.remove(conversation)
                 asking.audio_s = conversation.heard_s
                 self.measures.audio.labels(asking.name, "live").inc(asking.audio_s)
+
+    def count_refused(self, refused: Refused) -> None:
+        """For the operator."""
+        self.measures.refused.labels(refused.code or refused.status).inc()
 
     def _may_fetch(self, uri: str) -> bool:
         try:

@@ -154,8 +154,8 @@ class Exchange(ABC):
         else:
             await self._in_order(self._finish)
 
-    async def hold(self) -> None:
-        """Until the client, the session or the server ends."""
+    async def hold(self) -> Refused | None:
+        """Until the client, the session or the server ends. Returns what ended it, if it was not to be."""
         began_at = time.monotonic()
         hears, tells = asyncio.ensure_future(self._hear()), asyncio.ensure_future(self._tell())
         drains = asyncio.ensure_future(self.host.draining.wait())
@@ -172,6 +172,7 @@ class Exchange(ABC):
             await self.socket.close(_GOING_AWAY if drains.done() else 1000)
         except Refused as refused:
             await say_why(self.socket, refused)
+            return refused
         except GONE:
             pass  # as a client may
         finally:
@@ -179,6 +180,7 @@ class Exchange(ABC):
                 one.cancel()
             await asyncio.gather(hears, tells, drains, return_exceptions=True)
             self._end(time.monotonic() - began_at)
+        return None
 
     def _end(self, took_s: float) -> None:
         self._ear(self._close)

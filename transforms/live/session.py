@@ -139,8 +139,8 @@ class Session:
                 return
             self._peeking, self._peeked_at = True, self._samples
             growing = self._growing
-        language = self._work.language or (self._order.first or {}).get("language")
-        utterance = Utterance(chunk.samples, language, self._work.context, chunk.speech, growing.growth)
+        work, growth = self._work, growing.growth
+        utterance = Utterance(chunk.samples, work.language, work.context, chunk.speech, growth)
         self._service.peek(self._order, (chunk.index, chunk.start_ms, pushed_at, growing), utterance)
 
     def _take(self, delivery: Delivery) -> None:
