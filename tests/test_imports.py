@@ -17,7 +17,7 @@ _ENGINES = [
     "transformers",
     "sentence_transformers",
 ]
-_LOADED_WITH_THE_MODEL = {f"transforms.engines.qwen.{name}" for name in ("attention", "network", "decoding")}
+_LOADED_WITH_THE_MODEL = {f"transforms.engines.qwen.{name}" for name in ("attention", "network", "decoding", "growing")}
 """Import torch, as modules that nothing imports before a model is loaded."""
 _ROOT = Path(__file__).parent.parent
 _SCRIPT = """

@@ -46,8 +46,9 @@ def pcm16(samples: Samples) -> bytes:
 
 
 def say(socket: ClientConnection, data: bytes, piece_bytes: int = 3_201) -> None:
-    for first in range(0, len(data), piece_bytes):
-        socket.send(data[first : first + piece_bytes])
+    with contextlib.suppress(ConnectionClosed):  # by an error, which is heard of
+        for first in range(0, len(data), piece_bytes):
+            socket.send(data[first : first + piece_bytes])
 
 
 def heard(socket: ClientConnection) -> list[Event]:
@@ -67,8 +68,7 @@ def end(socket: ClientConnection) -> list[Event]:
 
 def spoken(served: Served, data: bytes, query: str = "", piece_bytes: int = 3_201) -> list[Event]:
     with session(served, query) as socket:
-        with contextlib.suppress(ConnectionClosed):  # by an error, which is heard of
-            say(socket, data, piece_bytes)
+        say(socket, data, piece_bytes)
         return end(socket)
 
 
