@@ -32,7 +32,8 @@ from transforms.stores.scratch import held, hold
 from transforms.text.segments import confidence_of
 
 _EVERY_S = 2.0
-"""How often rows are written: so much of them is lost with a server, and none of the sound they were read from."""
+"""How often rows are written: so much of them is lost with a server, and none of the sound they were read from; and how
+much sound with a machine."""
 _BETWEEN = "_"
 """In the spool's names, between day and session."""
 _ROWS = "rows"
@@ -47,6 +48,8 @@ class Kept:
         self._file: Any = None
         self._lock: int | None = None
         self._failed = False
+        self._unsafe_s = 0.0
+        """Sound that the machine, not the process, may lose: each flush waits for the disk."""
 
     def hear(self, samples: NDArray[np.float32]) -> None:
         """The next of its sound: float32, 16 kHz, 1-D or (samples, channels). If it cannot be written that is told
@@ -57,7 +60,10 @@ class Kept:
             if self._file is None:
                 self._begin(1 if samples.ndim == 1 else samples.shape[1])
             self._file.write(np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16))
-            self._file.flush()
+            self._unsafe_s += len(samples) / SAMPLE_RATE_HZ
+            if self._unsafe_s >= _EVERY_S:
+                self._file.flush()
+                self._unsafe_s = 0.0
         except (OSError, soundfile.LibsndfileError) as error:
             self._failed = True
             self._keeper.fail(f"the sound of {self.uri} is not kept from here on: {error}")
@@ -83,8 +89,8 @@ class Kept:
 
 class Keeper:
     """A context manager; a thread of its own writes. `folder`: a path or uri for the sound; `spool`: the folder of this
-    machine where it lies meanwhile. `append` writes rows, or raises OSError: they are tried again then. `about`: what
-    all rows have."""
+    machine where it lies meanwhile. `append` writes rows; if it raises they are tried again. `about`: what all rows
+    have."""
 
     def __init__(
         self,
@@ -143,27 +149,33 @@ class Keeper:
         while not stopped:
             with self._bell:
                 stopped = self._bell.wait_for(lambda: self._stopped, _EVERY_S)
-            self._write()
+            self._try(_ROWS, "utterances wait to be written", self._write)
             for path in sorted(self._spool.glob("*.flac")):
-                self._bring(path)
+                self._try(path.name, f"{path} waits to be brought to {self._folder}", partial(self._bring, path))
+
+    def _try(self, what: str, otherwise: str, act: Callable[[], None]) -> None:
+        """What fails, for whatever reason, is told once and tried again: there is nobody else to do it."""
+        try:
+            act()
+            self._said.discard(what)
+        except Exception as error:
+            if what not in self._said:
+                self._said.add(what)
+                self.fail(f"{otherwise}: {type(error).__name__}: {error}")
 
     def _write(self) -> None:
         with self._bell:
-            rows, self._rows = self._rows, []
-        try:
-            if rows:
-                self._append(rows)
-            self._said.discard(_ROWS)
-        except OSError as error:
+            rows = list(self._rows)
+        if rows:
+            self._append(rows)
             with self._bell:
-                self._rows = rows + self._rows
-            self._fail_once(_ROWS, f"{len(rows)} utterances wait to be written: {error}")
+                del self._rows[: len(rows)]
 
     def _bring(self, path: Path) -> None:
-        """To its place, if its session is over."""
+        """To its place, if its session is over, and no other server has brought it."""
         day, _, name = path.name.partition(_BETWEEN)
         # Nothing is in it where it is not locked yet.
-        if not path.stat().st_size or (lock := held(path)) is None:
+        if not path.exists() or not path.stat().st_size or (lock := held(path)) is None:
             return
         try:
             folder = f"{self._folder.rstrip('/')}/{day}"
@@ -175,13 +187,5 @@ class Keeper:
                 with path.open("rb") as file:
                     write_whole(folder, name, iter(partial(file.read, _COPIED_BYTES), b""), self._fetch)
                 path.unlink()
-            self._said.discard(path.name)
-        except OSError as error:
-            self._fail_once(path.name, f"{path} waits to be brought to {self._folder}: {error}")
         finally:
             os.close(lock)
-
-    def _fail_once(self, what: str, sentence: str) -> None:
-        if what not in self._said:
-            self._said.add(what)
-            self.fail(sentence)
