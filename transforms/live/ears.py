@@ -54,3 +54,4 @@ def _work(queue: SimpleQueue[Callable[[], None] | None]) -> None:
             task()
         except Exception as error:
             tell(f"a session's sound could not be heard: {type(error).__name__}: {error}", logging.ERROR)
+        del task  # a session would stay in memory until the next one speaks

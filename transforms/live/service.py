@@ -210,23 +210,28 @@ class Service:
                 self._bell.wait_for(lambda: self._inbox or self._peeks or transcriber.ready or self._stopped)
                 if self._stopped:
                     return
-                events, self._inbox = self._inbox, deque()
-                peeks, self._peeks = self._peeks, deque()
-            for event in events:
-                if event.work.audio_id in self._orders:
-                    transcriber.take(event)
-            for id, utterance in peeks:
-                transcriber.peek(id, utterance)
-            transcriber.go_on()
-            transcriber.hurry()
-            peeked, transcriber.peeked = transcriber.peeked, []
-            for (audio_id, id), reading in peeked:
-                if (order := self._orders.get(audio_id)) is not None and not order.withdrawn:
-                    order.deliver(Peeked(id, reading))
-            rows, transcriber.rows = transcriber.rows, []
-            for row in rows:
-                self._deliver(_NOTHING | row)
-            self.waiting_s = transcriber.waiting_s
+            self._go_round(transcriber)
+
+    def _go_round(self, transcriber: Transcriber) -> None:
+        """Once: what has come is taken, what can be done is done, what is there is delivered."""
+        with self._bell:
+            events, self._inbox = self._inbox, deque()
+            peeks, self._peeks = self._peeks, deque()
+        for event in events:
+            if event.work.audio_id in self._orders:
+                transcriber.take(event)
+        for id, utterance in peeks:
+            transcriber.peek(id, utterance)
+        transcriber.go_on()
+        transcriber.hurry()
+        peeked, transcriber.peeked = transcriber.peeked, []
+        for (audio_id, id), reading in peeked:
+            if (order := self._orders.get(audio_id)) is not None and not order.withdrawn:
+                order.deliver(Peeked(id, reading))
+        rows, transcriber.rows = transcriber.rows, []
+        for row in rows:
+            self._deliver(_NOTHING | row)
+        self.waiting_s = transcriber.waiting_s
 
     def _deliver(self, row: dict[str, Any]) -> None:
         order = self._orders[row["audio_id"]]
