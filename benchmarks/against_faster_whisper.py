@@ -1,13 +1,13 @@
 """Error rate, word times and speed of the whole job beside faster-whisper, with the same model.
 
     python -m benchmarks.against_faster_whisper --data ../shared/data                 # short clips
-    python -m benchmarks.against_faster_whisper --data ../shared/data --long 60       # one recording of an hour
+    python -m benchmarks.against_faster_whisper --data ../shared/data --long 60 --recordings 2  # of an hour each
 
 By turns, both with all cores. The job's time is from plan to published tables, with Spark already started; the peer's
 is without loading its model. Short clips: beside `transcribe(word_timestamps=True)`; error rate on
 librispeech_test_other, word starts on the hand-timed timit_nltk_sample, speed on all the speech of the folder but fsdd.
-The long recording: the clips of librispeech_test_other in random order, again and again, with pauses of 0.3 to 2 s,
-beside `BatchedInferencePipeline(batch_size=8, word_timestamps=True)`.
+Long recordings: the clips of librispeech_test_other in random order, again and again, with pauses of 0.3 to 2 s, beside
+`BatchedInferencePipeline(batch_size=8, word_timestamps=True)`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--model", default="base")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--long", type=float, metavar="MINUTES", help="a long recording instead of short clips")
+    parser.add_argument("--long", type=float, metavar="MINUTES", help="long recordings instead of short clips")
+    parser.add_argument("--recordings", type=int, default=1, help="how many long ones")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of conf/local.yaml"
     )
@@ -47,7 +48,8 @@ def main() -> None:
     config = load_config("conf/local.yaml", [f"engine.options.model={options.model}", *options.set])
     with tempfile.TemporaryDirectory() as folder:
         if options.long:
-            speech = [joined(options.data, options.long * 60, Path(folder) / "long.flac")]
+            paths = [Path(folder) / f"long-{number}.flac" for number in range(options.recordings)]
+            speech = [joined(options.data, options.long * 60, path, number) for number, path in enumerate(paths)]
         else:
             speech = clips(options.data, *FOLDERS)
         audio_s = sum(clip.duration_s for clip in speech)
@@ -93,9 +95,9 @@ def say_word_times(timed: list[Clip], ours: Read, theirs: Read) -> None:
     print(f"| starts within 50 ms | {within[0]:.0%} | {within[1]:.0%} | |")
 
 
-def joined(data: Path, least_s: float, path: Path) -> Clip:
+def joined(data: Path, least_s: float, path: Path, seed: int) -> Clip:
     """Clips of librispeech_test_other in random order, all of them again and again, as one recording with its text."""
-    rng, texts, length_s = random.Random(0), list[str](), 0.0
+    rng, texts, length_s = random.Random(seed), list[str](), 0.0
     spoken = clips(data, "librispeech_test_other")
     with soundfile.SoundFile(path, "w", SAMPLE_RATE_HZ, 1, format="FLAC") as file:
         while length_s < least_s:
