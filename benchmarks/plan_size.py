@@ -21,8 +21,9 @@ from schemas.parts import Parts
 from transforms.engines import aligner_specs, recognizer_spec
 from transforms.lake.session import session
 from transforms.lake.tables import Tables
+from transforms.recognition.keys import config_key
 from transforms.run.manifest import read_manifest
-from transforms.run.plan import config_key, make_plan
+from transforms.run.plan import make_plan
 
 MEAN_BYTES = 2_000_000
 """Of a recording: some three minutes of MP3."""

@@ -21,6 +21,7 @@ from transforms.stores.fetch import local_path
 from transforms.stores.files import check_folder
 
 if TYPE_CHECKING:
+    from transforms.live.archive import Archive
     from transforms.live.keeping import Keeper
 
 _RUN = "live"
@@ -39,7 +40,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--new-key", metavar="NAME", help="make a key, show it and its line for serve.keys, and end")
     parser.add_argument(
         "--tables",
-        help="keep what live sessions say in these tables: a folder, or a uri (credentials: AWS_… and alike)",
+        help="keep what live sessions say in these tables, and answer from them for files they have: a folder, or a "
+        "uri (credentials: AWS_… and alike)",
     )
     parser.add_argument(
         "--audio", help=f"with --tables: the folder or uri for the sound of sessions; {_AUDIO} in the tables' folder"
@@ -68,7 +70,8 @@ def main(arguments: list[str] | None = None) -> None:
         tell(f"serving {called} on http://{options.address}:{options.port}/v1")
         stop = stopped_by_signals("stopping: what is at work is done first")
         keeper = None if options.tables is None else _keeper(spec, options.tables, options.audio)
-        serve(spec, list(names), options.address, options.port, stop, keeper)
+        archive = None if options.tables is None else _archive(spec, options.tables)
+        serve(spec, list(names), options.address, options.port, stop, keeper, archive)
 
 
 def _keeper(spec: TaskSpec, tables: str, audio: str | None) -> Keeper:
@@ -89,6 +92,13 @@ def _keeper(spec: TaskSpec, tables: str, audio: str | None) -> Keeper:
     append = Appends(tables, LIVE_UTTERANCES).append
     tell(f"sessions are kept in {tables}, their sound in {folder}: jobs.watch --folder {folder} transcribes it")
     return Keeper(folder, Path(spool), fetch, about, append)
+
+
+def _archive(spec: TaskSpec, tables: str) -> Archive:
+    from transforms.lake.copies import Copies
+    from transforms.live.archive import Archive
+
+    return Archive(spec, Copies(tables).rows)
 
 
 if __name__ == "__main__":

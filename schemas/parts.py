@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 CUT_WINDOW_S = 30
 """The cut between two parts lies within this many seconds after the nominal start of the second one."""
 _STEP_MS = 10_000
 """Lengths are multiples of it, so that what audio/quality.py counts of parts adds up to the whole."""
+
+
+def are_whole(continues: Mapping[int, bool]) -> bool:
+    """Of closed parts, by their index, whether each goes on: True once an unbroken chain of them ends in one that does
+    not."""
+    part = 0
+    while continues.get(part):
+        part += 1
+    return part in continues
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,16 @@ RECORDINGS = Table(
             TEXT,
             "hash of what the manifest says of the source; when it changes, the recording is transcribed again",
         ),
+        (
+            "content_sha256",
+            TEXT,
+            "SHA-256 of the file's bytes, the same for its copies; null if not all were read, as of long files in S3",
+        ),
+        (
+            "content_key",
+            TEXT,
+            "hash of content_sha256 and all that can change the text, wherever the file lies: the same, the same text",
+        ),
         RUN_ID,
         ("transcribed_at", TIMESTAMP, "when its last chunk was made"),
         ("metadata", pa.map_(TEXT, TEXT), "the manifest's other columns"),

@@ -51,6 +51,8 @@ CLOSING = pa.struct(
         ("model", TEXT),
         ("quality", QUALITY),
         ("audio_track", INT),
+        ("content_sha256", TEXT),
+        ("content_key", TEXT),
     ]
 )
 

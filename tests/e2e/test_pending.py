@@ -9,8 +9,9 @@ from typing import Any
 from tests.kit.finished import Finished
 from tests.kit.lake import Lake, cut, engine_config, file_row, write_clip, write_manifest
 from transforms.engines import aligner_specs, recognizer_spec
+from transforms.recognition.keys import config_key
 from transforms.run.manifest import read_manifest
-from transforms.run.plan import config_key, make_plan
+from transforms.run.plan import make_plan
 
 CHANGES = (
     "engine.options.voice=b",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,10 @@ class Reader:
     lost: bool = False
     asked: list[str | None] = field(default_factory=list, compare=False)
     chunks: list[int] = field(default_factory=list, compare=False)
+
+    @property
+    def key(self) -> Mapping[str, Any]:
+        return {"name": "reader"}
 
     def load(self) -> Reader:
         return self

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-import transforms.run.plan
+import transforms.recognition.keys
 from schemas.config import ConfigError, RetryConfig
 from schemas.tables import ALL, RECORDINGS, WORDS
 from schemas.version import TABLES_VERSION
@@ -55,7 +55,7 @@ def brought_up(
     if request.param == "transcribe":
         with pytest.MonkeyPatch.context() as patch:
             # What was recognized and not published is taken up as long as its texts would come out the same.
-            patch.setattr(transforms.run.plan, "PIPELINE_VERSION", 1)
+            patch.setattr(transforms.recognition.keys, "PIPELINE_VERSION", 1)
             patch.setattr(RetryConfig, "model_dump", lambda retry: {name: getattr(retry, name) for name in RETRY_THEN})
             summary = lake.run(manifest)
         assert (summary.failed, summary.skipped) == (0, len(manifest))

@@ -6,13 +6,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import openai
 import uvicorn
 
 from schemas.config import Config
 from transforms.engines import aligner_specs, recognizer_spec
+from transforms.lake.copies import Copies
 from transforms.live.app import app
+from transforms.live.archive import Archive
 from transforms.live.desk import Desk
 from transforms.recognition.rows import TaskSpec
 
@@ -27,10 +30,11 @@ class Served:
 
 
 @contextmanager
-def serving(config: Config) -> Iterator[Served]:
-    """With a client that tries nothing twice."""
+def serving(config: Config, tables: Path | None = None) -> Iterator[Served]:
+    """With a client that tries nothing twice. What `tables` have already is answered from them."""
     spec = TaskSpec(config, recognizer_spec(config), aligner_specs(config), config.engine.name, MODEL, "live")
-    api = app(spec, [MODEL], threading.Event(), lambda lost: None)
+    archive = None if tables is None else Archive(spec, Copies(str(tables)).rows)
+    api = app(spec, [MODEL], threading.Event(), lambda lost: None, archive=archive)
     server = uvicorn.Server(uvicorn.Config(api, port=0, log_config=None, timeout_graceful_shutdown=10))
     thread = threading.Thread(target=server.run)
     thread.start()

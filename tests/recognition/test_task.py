@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +152,8 @@ class Forgetful:
     """An aligner that answers for one text too few."""
 
     languages = None
+
+    key: Mapping[str, Any] = {"name": "forgetful"}
 
     def load(self) -> Forgetful:
         return self
@@ -307,6 +309,7 @@ class _Pacing:
     """A recognizer and an aligner that goes on only when the recognizer has begun its next batch."""
 
     languages = None
+    key: Mapping[str, Any] = {"name": "pacing"}
 
     def __init__(self) -> None:
         self.begun, self.timed = threading.Semaphore(0), 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import time
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ def _heard(uri: str, config: Config | None = None, part_index: int = 0) -> tuple
 
 
 def _plain(closing: Closing) -> dict[str, Any]:
-    """Without the work, whose address differs, and the seconds it took."""
-    return {**dataclasses.asdict(closing), "work": None, "seconds": None}
+    """Without the work, whose address differs, the seconds it took, and the hash of the bytes, which takes all of them."""
+    return {**dataclasses.asdict(closing), "work": None, "seconds": None, "content_sha256": None}
 
 
 def _failure(uri: str, config: Config | None = None) -> RecordingError:
@@ -103,6 +104,16 @@ def test_a_part_of_a_long_recording_does_not_read_all_of_it(
         _heard(uri, part_index=part_index)
         read_bytes = sum(asked.body_bytes for asked in store.of(f"long.{suffix}"))
         assert 0 < read_bytes < share * long[suffix].stat().st_size
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
+def test_the_hash_of_a_recording_is_known_once_all_of_it_was_read(
+    store: Proxy, long: dict[str, Path], suffix: str
+) -> None:
+    uri = put(long[suffix], f"long.{suffix}")
+    closing = _heard(uri, _config("packing.part_minutes=60"))[1]
+    assert closing.content_sha256 == hashlib.sha256(long[suffix].read_bytes()).hexdigest()
+    assert _heard(uri)[1].content_sha256 is None or suffix == "mp3"  # FFmpeg looks through it
 
 
 def test_a_short_recording_is_one_request(store: Proxy, short: Path, short_uri: str) -> None:

@@ -26,7 +26,7 @@ from transforms.audio.quality import Meter
 from transforms.audio.reading import Block, read_audio
 from transforms.audio.vad import Span
 from transforms.errors import RecordingError
-from transforms.stores.ranged import Source, source_of
+from transforms.stores.ranged import Source, content_sha256, source_of
 
 _HEADER_SLACK = (500, 0.05)
 """A header's length may differ from the decoded one by this many ms, or this share, before it is flagged: bit rates
@@ -89,6 +89,8 @@ class Closing:
     header_duration_ms: int | None = None
     audio_track: int | None = None
     """The one that was heard."""
+    content_sha256: str | None = None
+    """Of the file's bytes, in hexadecimal digits; None where not all of them were read, and on later parts."""
     speech_ms: int | None = None
     chunk_count: int = 0
     continues: bool = False
@@ -137,6 +139,9 @@ def front(work: Work, config: Config, clock: StageClock) -> Iterator[Chunk | Clo
             meter = Meter(part.nominal_s)
             blocks = read(part.read_from_ms, report, meter)
             yield from _speech(work, part, blocks, config, clock, closing, meter)
+            if work.part_index == 0:
+                with clock("fetch"):
+                    closing.content_sha256 = content_sha256(source)
         closing.continues = part.continues
     except RecordingError as error:
         closing.error = error

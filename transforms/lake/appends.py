@@ -11,8 +11,8 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from schemas.config import ConfigError
 from schemas.tables import Table, to_batch
+from transforms.lake.paths import delta_path
 from transforms.lake.properties import of_new
-from transforms.stores.fetch import local_path
 
 
 class Appends:
@@ -21,9 +21,7 @@ class Appends:
 
     def __init__(self, root: str, table: Table) -> None:
         """Raises ConfigError if there can be no such table."""
-        local = local_path(root)
-        place = root.rstrip("/") if local is None else str(local.resolve())
-        self._table, self._path = table, f"{place.replace('s3a://', 's3://', 1)}/{table.name}"
+        self._table, self._path = table, delta_path(root, table)
         try:
             names = [field.name for field in self._opened().schema().fields]
         except (DeltaError, OSError) as error:

@@ -12,6 +12,7 @@ from deltalake.exceptions import DeltaError
 
 from schemas.tables import Table
 from transforms.lake.migration import check_key, check_version, no_table, of_earlier_version
+from transforms.lake.sql import quoted
 
 _ODD = frozenset("*?[%")
 """In a folder's name DuckDB takes the first three for patterns, and deltalake the last for an escape."""
@@ -57,7 +58,7 @@ class LocalTables:
 
     def literal(self, value: str) -> str:
         """As a string in DuckDB's SQL."""
-        return "'" + value.replace("'", "''") + "'"
+        return quoted(value)
 
     def _open(self, table: Table) -> None:
         path = f"{self.root}/{table.name}"
@@ -72,7 +73,7 @@ class LocalTables:
                 opened = self._opened[table.name] = DeltaTable(path)
         except DeltaError as error:
             raise no_table(self.root, table) from error
-        files = ", ".join(self.literal(unquote(uri)) for uri in opened.file_uris())
+        files = ", ".join(quoted(unquote(uri)) for uri in opened.file_uris())
         # Files do not have the columns that were added after them, and a new table has no files.
         columns = f"no_{table.name}"
         self._database.register(columns, table.arrow.empty_table())

@@ -1,4 +1,4 @@
-"""Values in Spark's SQL."""
+"""Values in SQL; but for `quoted`, in Spark's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from typing import Any
 def literal(value: str) -> str:
     """A string."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def quoted(value: str) -> str:
+    """A string in standard SQL, as DuckDB and DataFusion read it."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 def any_of(column: str, values: Iterable[str]) -> str:

@@ -20,6 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from transforms.engines import languages_of
+from transforms.live.archive import Archive
 from transforms.live.asked import UNAVAILABLE, Refused
 from transforms.live.desk import Desk
 from transforms.live.ears import Ears
@@ -52,10 +53,11 @@ def app(
     stop: threading.Event,
     end: Callable[[bool], None],
     keeper: Keeper | None = None,
+    archive: Archive | None = None,
 ) -> FastAPI:
     """`names`: what clients call the model, its own first. Once `stop` is set all that is at work is done, and `end`
-    called with False; with True if the engines are lost for good. `keeper` keeps what sessions say. Raises ConfigError
-    for a file of keys that cannot be used."""
+    called with False; with True if the engines are lost for good. `keeper` keeps what sessions say, `archive` knows
+    what was transcribed before. Raises ConfigError for a file of keys that cannot be used."""
     models = list(names)
     keys = Keys(None if spec.config.serve.keys is None else Path(spec.config.serve.keys))
 
@@ -66,7 +68,7 @@ def app(
             fetch = spec.config.fetch.model_copy(update={"allowed_roots": (str(folder), *spec.config.serve.addresses)})
             config = spec.config.model_copy(update={"fetch": fetch})
             known, measures = languages_of(spec.recognizer), Measures(service)
-            app.state.desk = desk = Desk(service, config, models, known, folder, keys, measures, ears, keeper)
+            app.state.desk = desk = Desk(service, config, models, known, folder, keys, measures, ears, keeper, archive)
             if keeper is not None:
                 keeper.on_failure = measures.not_kept.inc
             drains = asyncio.ensure_future(_drain(desk, stop, end))

@@ -24,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 from schemas.config import Config
 from transforms.errors import RecordingError
 from transforms.live.answers import TranscriptStream, answer
+from transforms.live.archive import Archive
 from transforms.live.asked import UNAVAILABLE, Asked, Refused, asked
 from transforms.live.chat import ChatStream, chat, completion
 from transforms.live.ears import Ears
@@ -33,7 +34,7 @@ from transforms.live.keys import Asking, Keys
 from transforms.live.limits import MOST_BYTES
 from transforms.live.measures import Lag, Measures, counted
 from transforms.live.reading import Reading, Row
-from transforms.live.service import Service
+from transforms.live.service import Service, work_of
 from transforms.logs import tell
 from transforms.stores.roots import allowed
 
@@ -55,6 +56,7 @@ class Desk:
     measures: Measures
     ears: Ears
     keeper: Keeper | None = None
+    archive: Archive | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server is about to end: what is at work is done first, and sessions are ended."""
     conversations: set[Exchange] = field(default_factory=set)
@@ -64,12 +66,12 @@ class Desk:
         with ExitStack() as held:
             number, done = self._begin(request, held)
             what, name, path = await self._received(request, number, held)
-            reading = self._read(number, str(path), name, what, held)
+            reading = await self._read(number, path, name, what, held)
             if what.stream:
                 return _Events(reading.events(TranscriptStream(what), done), held.pop_all())
             row = await reading.whole(request)
             body = await run_in_threadpool(answer, row, what, name)
-            done(row)
+            done(row, reading.is_known)
         return PlainTextResponse(body) if isinstance(body, str) else JSONResponse(body)
 
     async def chat(self, request: Request) -> Response:
@@ -81,19 +83,20 @@ class Desk:
             except ValueError:
                 raise Refused("the body is no JSON", code="invalid_message") from None
             asked_for = await run_in_threadpool(chat, body, self.config, self.models, self.known)
-            uri = name = asked_for.audio
+            audio: Path | str
             if isinstance(asked_for.audio, bytes):
-                path, name = self._place(number, held), "the audio"
-                uri = str(path)
-                await run_in_threadpool(path.write_bytes, asked_for.audio)
-            elif not self._may_fetch(asked_for.audio):
+                audio, name = self._place(number, held), "the audio"
+                await run_in_threadpool(audio.write_bytes, asked_for.audio)
+            elif self._may_fetch(asked_for.audio):
+                audio = name = asked_for.audio
+            else:
                 reason = "addresses are not fetched here, but those of serve.addresses; send the audio itself"
                 raise Refused(reason, param="messages", code="address_not_allowed")
-            reading = self._read(number, str(uri), str(name), asked_for.asked, held)
+            reading = await self._read(number, audio, name, asked_for.asked, held)
             if asked_for.asked.stream:
                 return _Events(reading.events(ChatStream(asked_for, number), done), held.pop_all())
             row = await reading.whole(request)
-            done(row)
+            done(row, reading.is_known)
             return JSONResponse(await run_in_threadpool(completion, row, asked_for, number))
 
     async def converse(self, socket: WebSocket, kind: Callable[[WebSocket, Host, str], Exchange]) -> None:
@@ -132,8 +135,9 @@ class Desk:
         except RecordingError:
             return False
 
-    def _begin(self, request: Request, held: ExitStack) -> tuple[str, Callable[[Row], None]]:
-        """A number for the request, if it is let in, and what is to be called with the transcript."""
+    def _begin(self, request: Request, held: ExitStack) -> tuple[str, Callable[[Row, bool], None]]:
+        """A number for the request, if it is let in, and what is to be called with the transcript, and whether that was
+        known."""
         number, began_at = uuid.uuid4().hex, time.monotonic()
         asking = held.enter_context(self.keys.asking(request.headers))
         held.enter_context(counted(self.measures.requests))
@@ -147,8 +151,12 @@ class Desk:
         held.callback(path.unlink, missing_ok=True)
         return path
 
-    def _read(self, number: str, uri: str, name: str, what: Asked, held: ExitStack) -> Reading:
-        reading = Reading(self.service, number, uri, name, what)
+    async def _read(self, number: str, audio: Path | str, name: str, what: Asked, held: ExitStack) -> Reading:
+        """`audio`: the file, or its address."""
+        work, known = work_of(number, str(audio), what.language, what.context, what.channels), None
+        if self.archive is not None and isinstance(audio, Path):
+            known = await run_in_threadpool(self.archive.rows, audio, work, what.config)
+        reading = Reading(self.service, work, name, what, known)
         held.callback(reading.end)
         return reading
 
@@ -178,15 +186,21 @@ class Desk:
         except MultiPartException as error:
             raise Refused(f"the form cannot be read: {error.message}") from None
 
-    def _done(self, number: str, asking: Asking, began_at: float, row: Row) -> None:
+    def _done(self, number: str, asking: Asking, began_at: float, row: Row, known: bool) -> None:
         """Of a request that was answered; nothing of what was said in it is told."""
         audio_s, took_s = (row["duration_ms"] or 0) / 1000, time.monotonic() - began_at
         asking.audio_s = audio_s
-        self.measures.audio.labels(asking.name, "file").inc(audio_s)
-        if audio_s:
+        self.measures.audio.labels(asking.name, "known" if known else "file").inc(audio_s)
+        if audio_s and not known:
             self.measures.factor.observe(took_s / audio_s)
         by = {"key": asking.name} if asking.name else {}
-        tell(f"request {number}: {audio_s:.1f} s of audio in {took_s:.1f} s", request_id=number, audio_s=audio_s, **by)
+        how = ", from the tables" if known else ""
+        tell(
+            f"request {number}: {audio_s:.1f} s of audio in {took_s:.1f} s{how}",
+            request_id=number,
+            audio_s=audio_s,
+            **by,
+        )
 
 
 class _Events(StreamingResponse):

@@ -11,10 +11,11 @@ from typing import Any
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
+from transforms.audio.front import Work
 from transforms.errors import MachineError
 from transforms.live.answers import Said, Stream, transcript
 from transforms.live.asked import ENGINE_LOST, UNAVAILABLE, Asked, Refused
-from transforms.live.service import Delivery, Order, Peeked, Service, work_of
+from transforms.live.service import Delivery, Order, Peeked, Service
 
 Row = dict[str, Any]
 
@@ -22,20 +23,25 @@ Row = dict[str, Any]
 class Reading:
     """A recording at work for one request."""
 
-    def __init__(self, service: Service, number: str, uri: str, name: str, what: Asked) -> None:
-        """`name` is what the client calls it, in place of `uri`."""
-        self._uri, self._name, self._asked = uri, name, what
-        self._service = service
+    def __init__(self, service: Service, work: Work, name: str, what: Asked, known: list[Row] | None) -> None:
+        """`name` is what the client calls it, in place of its uri; `known` are its rows, if they are there already."""
+        self._uri, self._name, self._asked = work.name, name, what
+        self._service, self.is_known = service, known is not None
         self._loop, self._queue = asyncio.get_running_loop(), asyncio.Queue[Delivery]()
-        work = work_of(number, uri, what.language, what.context, what.channels)
-        self._order: Order = service.begin(work, what.config, self._deliver)
+        self._order: Order | None = None
+        if known is None:
+            self._order = service.begin(work, what.config, self._deliver)
+        else:
+            for row in (*known, None):
+                self._queue.put_nowait(row)
 
     def _deliver(self, delivery: Delivery) -> None:
         self._loop.call_soon_threadsafe(self._queue.put_nowait, delivery)
 
     def end(self) -> None:
         """The client has all, or is gone."""
-        self._service.withdraw(self._order)
+        if self._order is not None:
+            self._service.withdraw(self._order)
 
     async def _rows(self) -> AsyncIterator[Row]:
         while True:
@@ -70,8 +76,9 @@ class Reading:
             raise Refused(message, status, param="file", code=failure["kind"])
         return row
 
-    async def events(self, stream: Stream, done: Callable[[Row], None]) -> AsyncIterator[str]:
-        """Server-sent events of `stream`. `done` is called with the transcript at the end."""
+    async def events(self, stream: Stream, done: Callable[[Row, bool], None]) -> AsyncIterator[str]:
+        """Server-sent events of `stream`. `done` is called with the transcript at the end, and
+        whether it was known."""
         try:
             said, rows = Said(), list[Row]()
             async for row in self._rows():
@@ -83,7 +90,7 @@ class Reading:
             for event in await run_in_threadpool(stream.last, row, said.rest(row["text"] or "")):
                 yield _event(event)
             yield "data: [DONE]\n\n"
-            done(row)
+            done(row, self.is_known)
         except Refused as refused:
             yield f"event: error\n{_event(refused.body)}"
 

@@ -10,6 +10,7 @@ import uvicorn
 
 from transforms.errors import MachineError
 from transforms.live.app import app
+from transforms.live.archive import Archive
 from transforms.live.keeping import Keeper
 from transforms.recognition.rows import TaskSpec
 
@@ -23,11 +24,17 @@ class Server(uvicorn.Server):
 
 
 def serve(
-    spec: TaskSpec, names: Collection[str], address: str, port: int, stop: threading.Event, keeper: Keeper | None
+    spec: TaskSpec,
+    names: Collection[str],
+    address: str,
+    port: int,
+    stop: threading.Event,
+    keeper: Keeper | None,
+    archive: Archive | None,
 ) -> None:
     """`names`: what clients call the model, its own first. Once `stop` is set nothing new is taken, what is at work is
-    done, and each session gets its last utterance. `keeper` keeps what sessions say. Raises MachineError if the engines
-    cannot be had."""
+    done, and each session gets its last utterance. `keeper` keeps what sessions say, `archive` knows what was
+    transcribed before. Raises MachineError if the engines cannot be had."""
     died = threading.Event()
 
     def end(lost: bool) -> None:
@@ -35,7 +42,7 @@ def serve(
             died.set()
         server.should_exit = True
 
-    api = app(spec, names, stop, end, keeper)
+    api = app(spec, names, stop, end, keeper, archive)
     # Sound does not shrink by deflating, and each connection would hold what that takes.
     server = Server(uvicorn.Config(api, address, port, log_config=None, access_log=False, ws_per_message_deflate=False))
     with keeper or nullcontext():

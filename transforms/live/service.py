@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from schemas.config import AUTO_PER_CHUNK, Config
+from schemas.parts import are_whole
 from schemas.tables import CHUNKS
 from transforms.audio.front import Chunk, Closing, StageClock, Work
 from transforms.engines import Hypothesis, Utterance, languages_of, unload
@@ -59,8 +60,7 @@ class Order:
     @property
     def complete(self) -> bool:
         """Later parts may be closed before earlier ones."""
-        parts = range(len(self.closed))
-        return [self.closed.get(part) for part in parts] == [True] * (len(parts) - 1) + [False]
+        return are_whole(self.closed)
 
 
 def work_of(

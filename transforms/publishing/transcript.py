@@ -189,6 +189,8 @@ def _recording(
         "aligner": ",".join(name for name, _ in aligners.most_common()) or None,
         "run_key": closings[0]["run_key"],
         "source_key": first["source_key"],
+        "content_sha256": first.get("content_sha256"),
+        "content_key": first.get("content_key"),
         "run_id": max(row["run_id"] for row in closings),
         "transcribed_at": max(row["created_at"] for row in [*closings, *chunks]),
         "metadata": first["metadata"],

@@ -14,6 +14,7 @@ from transforms.audio.front import Chunk, Closing, Work
 from transforms.engines import AlignerSpec, EngineSpec, Hypothesis
 from transforms.errors import RecordingError
 from transforms.recognition.align import Timed
+from transforms.recognition.keys import content_key
 
 WORK = pa.schema(
     [
@@ -92,7 +93,7 @@ def failed_chunk_row(chunk: Chunk, error: RecordingError, spec: TaskSpec) -> dic
 
 def closing_row(closing: Closing, spec: TaskSpec, language: str | None = None) -> dict[str, Any]:
     """The row of chunks that says that a part is complete: all its chunks are in the same commit."""
-    work = closing.work
+    work, content = closing.work, closing.content_sha256
     return {
         **_work_row(work, spec),
         "chunk_index": -1,
@@ -112,6 +113,8 @@ def closing_row(closing: Closing, spec: TaskSpec, language: str | None = None) -
             "model": spec.model_name,
             "quality": closing.quality,
             "audio_track": closing.audio_track,
+            "content_sha256": content,
+            "content_key": content and content_key(content, work, spec.config, spec.recognizer, spec.aligners),
         },
     }
 

@@ -24,13 +24,14 @@ from transforms.lake.sql import any_of, literal
 from transforms.lake.tables import Tables
 from transforms.logs import about
 from transforms.publishing.publish import TAKES, Publisher
+from transforms.recognition.keys import config_key
 from transforms.recognition.report import TaskReport
 from transforms.recognition.rows import TaskSpec
 from transforms.run.claims import Claims, Writer
 from transforms.run.crashes import Crashes
 from transforms.run.figures import run_figures
 from transforms.run.manifest import Manifest, Source, read_manifest
-from transforms.run.plan import Plan, Reprocess, config_key, make_plan
+from transforms.run.plan import Plan, Reprocess, make_plan
 from transforms.run.progress import ProgressDisplay, TaskReports
 from transforms.run.registry import Registry
 from transforms.run.sizes import Sizes

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,10 +12,8 @@ from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from schemas.config import Config
 from schemas.parts import Parts
 from schemas.tables import CHUNKS, CLAIMS, FAILURES, RECORDINGS
-from transforms.engines import AlignerSpec, EngineSpec
 from transforms.lake.sql import any_of
 from transforms.lake.tables import Tables
 from transforms.recognition.rows import WORK
@@ -29,25 +25,7 @@ from transforms.run.units import Unit
 Reprocess = Literal["no", "changed", "failed", "all"]
 """What to do again although it was done: what another configuration made, what failed for good, or everything."""
 
-PIPELINE_VERSION = 3
-"""Part of run_key: to be raised when a change of this code changes texts or times."""
-
 _PLANNED = [name for name in WORK.names if name not in ("content", "part_index")]
-
-
-def config_key(config: Config, recognizer: EngineSpec, aligners: Sequence[tuple[str, AlignerSpec | None]]) -> str:
-    """A hash of all in the configuration that can change a chunk: not of segments (publish re-derives them), batching,
-    fetching or waves."""
-    parts = {
-        "pipeline": PIPELINE_VERSION,
-        "engine": dict(recognizer.key),
-        "aligners": [[name, None if spec is None else dict(spec.key)] for name, spec in aligners],
-        "vad": config.vad.model_dump(),
-        "packing": config.packing.model_dump(),
-        "retry": config.retry.model_dump(),
-        "defaults": [config.language, config.context, config.audio.channels],
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 @dataclass

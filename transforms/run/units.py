@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from schemas.parts import Parts
+from schemas.parts import Parts, are_whole
 
 _MAX_PARTS_AHEAD = 64
 """A header may claim any length; this many parts are planned beyond those known to exist."""
@@ -48,11 +48,8 @@ class Progress:
 
     @property
     def complete(self) -> bool:
-        """True once an unbroken chain of parts ends in one that does not go on."""
-        part = 0
-        while self.continues.get(part):
-            part += 1
-        return part in self.continues
+        """True once all its parts are closed."""
+        return are_whole(self.continues)
 
     def parts_to_do(self, parts: Parts) -> list[int]:
         """The first part alone, then, once that goes on, all that the header promises; always at least the next one."""

@@ -7,6 +7,7 @@ recording.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import threading
 from collections import OrderedDict
@@ -40,6 +41,7 @@ class Ranged:
         self._info = self._asked_info()
         self.size_bytes: int = self._info["size"]
         self.failure: RecordingError | MachineError | None = None
+        self._digest, self._digested = hashlib.sha256(first), 1
 
     def open(self, mode: str = "rb") -> BinaryIO:
         return io.BufferedReader(_Handle(self), 1 << 16)
@@ -55,10 +57,18 @@ class Ranged:
                 except (RecordingError, MachineError) as error:
                     self.failure = error
                     return b""
+                self._digest_on()
                 if len(self._blocks) > _BLOCKS_KEPT:
                     self._blocks.popitem(last=False)
             self._blocks.move_to_end(index)
             return self._blocks[index]
+
+    @property
+    def content_sha256(self) -> str | None:
+        """None unless all of it was read, in order but for its ends."""
+        with self._lock:
+            whole = self._digested * _BLOCK_BYTES >= self.size_bytes
+            return self._digest.hexdigest() if whole else None
 
     @property
     def waits(self) -> bool:
@@ -73,6 +83,11 @@ class Ranged:
             raise RecordingError(
                 "fetch", "network", f"{self._uri} changed while it was read; the next run tries again", transient=True
             )
+
+    def _digest_on(self) -> None:
+        while (block := self._blocks.get(self._digested)) is not None:
+            self._digest.update(block)
+            self._digested += 1
 
     def _fetched(self, index: int) -> bytes:
         begin = index * _BLOCK_BYTES
@@ -146,6 +161,16 @@ def source_of(uri: str | None, content: bytes | None, config: FetchConfig) -> It
                 raise RecordingError("fetch", "timeout", reason, transient=True) from error
             raise
         recording.check()
+
+
+def content_sha256(source: Source) -> str | None:
+    """Of the bytes of a recording that was read, in hexadecimal digits; None if not all of them were."""
+    if isinstance(source, Ranged):
+        return source.content_sha256
+    if isinstance(source, io.BytesIO):
+        return hashlib.sha256(source.getbuffer()).hexdigest()
+    with source.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(uri: str, begin: int, end: int, config: FetchConfig, *, to_end: bool = False) -> bytes:
