@@ -122,4 +122,8 @@ def _resampled(opened: Opened, channels: str, meter: Meter | None, report: Decod
 
 def _clipped(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """In [-1, 1]: what is not finite is mended; floating-point files and the resampler's filter go beyond."""
-    return np.clip(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
+    clipped = np.clip(samples, -1.0, 1.0)
+    unknown = np.isnan(clipped)
+    if unknown.any():
+        clipped[unknown] = 0.0
+    return clipped
