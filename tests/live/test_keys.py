@@ -166,6 +166,8 @@ def test_metrics_tell_what_is_done_and_nothing_that_was_said(served: Served, cli
     assert float(figures['lakescribe_serve_audio_seconds_total{key="captions",kind="file"}']) >= 6
     assert float(figures['lakescribe_serve_audio_seconds_total{key="daily",kind="live"}']) == pytest.approx(4, abs=0.1)
     assert float(figures['lakescribe_serve_refused_total{code="invalid_api_key"}']) >= 3
+    assert float(figures["lakescribe_serve_engine_audio_seconds_total"]) >= 10
+    assert 0 < float(figures["lakescribe_serve_engine_busy_seconds_total"]) < 60
     assert float(figures["lakescribe_serve_final_lag_seconds_count"]) >= 1
     assert float(figures["lakescribe_serve_real_time_factor_count"]) >= 2
     assert figures["lakescribe_serve_sessions"] == figures["lakescribe_serve_requests"] == "0.0"

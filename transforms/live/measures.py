@@ -29,6 +29,10 @@ class Measures:
         self.refused = Counter(name("refused"), "What was not done, by the error's code", ("code",), registry=to)
         losses = Counter(name("engine_losses"), "How often the engines were lost", registry=to)
         service.on_loss = losses.inc
+        self._busy = Counter(name("engine_busy_seconds"), "How long the recognizer was at work", registry=to)
+        said = "Audio that it read, also what was still being said"
+        self._read = Counter(name("engine_audio_seconds"), said, registry=to)
+        service.on_effort = self._add_effort
         self.not_kept = Counter(name("not_kept"), "How often sound or text of sessions could not be kept", registry=to)
         said = "Seconds of work for a second of a file"
         self.factor = Histogram(name("real_time_factor"), said, buckets=_FACTORS, registry=to)
@@ -36,6 +40,10 @@ class Measures:
         self.final_lag = Histogram(name("final_lag_seconds"), said, buckets=_SECONDS, registry=to)
         said = "Seconds from the sound that a partial reading ends with to its text"
         self.partial_lag = Histogram(name("partial_lag_seconds"), said, buckets=_SHORT, registry=to)
+
+    def _add_effort(self, busy_s: float, audio_s: float) -> None:
+        self._busy.inc(busy_s)
+        self._read.inc(audio_s)
 
     def page(self) -> bytes:
         return generate_latest(self.registry)

@@ -86,6 +86,8 @@ class Service:
         self._stopped = False
         self._thread = threading.Thread(target=self._run, daemon=True, name="service")
         self.on_loss: Callable[[], None] = lambda: None
+        self.on_effort: Callable[[float, float], None] = lambda busy_s, audio_s: None
+        """Told again and again for how long the recognizer was at work, and of how much audio."""
         self.ready = False
         """True while the engines are loaded."""
         self.waiting_s = 0.0
@@ -232,6 +234,7 @@ class Service:
         for row in rows:
             self._deliver(_NOTHING | row)
         self.waiting_s = transcriber.waiting_s
+        self.on_effort(*transcriber.effort())
 
     def _deliver(self, row: dict[str, Any]) -> None:
         order = self._orders[row["audio_id"]]

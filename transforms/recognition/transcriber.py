@@ -57,6 +57,7 @@ class Transcriber:
         self._undone: dict[tuple[str, int], RecordingError | None] = {}
         """The first error of works of which no chunk was read and timed so far, None once one was."""
         self._tries = Tries()
+        self._told = 0.0, 0.0
         self.peeked: list[tuple[Any, Hypothesis | RecordingError]] = []
         """What `peek` was asked for, by its ids; to be taken away."""
         self.rows: list[dict[str, Any]] = []
@@ -118,6 +119,11 @@ class Transcriber:
         if reading:
             self._readings.hurry(last)
         self._timings.hurry(last=last and not self._readings)
+
+    def effort(self) -> tuple[float, float]:
+        """How long the recognizer was at work since the last call, and of how much audio, both in seconds."""
+        before, self._told = self._told, (self._recognizer.busy_s, self._recognizer.audio_s)
+        return self._told[0] - before[0], self._told[1] - before[1]
 
     def account(self, report: TaskReport, busy_s: float) -> None:
         """Adds what was done in `busy_s`, the time since it was made."""
