@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.kit.sounds import Samples, noise, tone, written
 from tests.kit.works import heard, work
 from transforms.audio.channel import Channel
 from transforms.audio.decoders import DecodeReport
-from transforms.audio.front import Chunk, StageClock, front
+from transforms.audio.front import Chunk, Closing, StageClock, front
 from transforms.audio.reading import read_audio
 
 _HEARS_ALL = {"vad": {"threshold": 1e-9, "end_threshold": 1e-9, "min_speech_ms": 0, "pad_ms": 0}}
@@ -51,6 +52,20 @@ def test_a_chunk_holds_the_samples_of_its_times(examples: Path, name: str) -> No
     assert (
         0.5 * closing.duration_ms < (closing.speech_ms or 0) <= sum(chunk.end_ms - chunk.start_ms for chunk in chunks)
     )
+
+
+@pytest.mark.parametrize("then", ["grows", "vanishes"])
+def test_the_hash_of_a_file_is_that_of_what_was_opened(examples: Path, tmp_path: Path, then: str) -> None:
+    """Not of what it has become while it was read."""
+    path = tmp_path / "talk.mp3"
+    before = (examples / "long_talk.mp3").read_bytes()
+    path.write_bytes(before)
+    events = front(work(path), _config(), StageClock())
+    next(events)
+    path.write_bytes(before + b"more") if then == "grows" else path.unlink()
+    *_, closing = events
+    assert isinstance(closing, Closing)
+    assert (closing.error, closing.content_sha256) == (None, hashlib.sha256(before).hexdigest())
 
 
 def test_channels_are_heard_apart_or_mixed(examples: Path) -> None:

@@ -133,15 +133,16 @@ def front(work: Work, config: Config, clock: StageClock) -> Iterator[Chunk | Clo
         with ExitStack() as open_files:
             with clock("fetch"):
                 source = open_files.enter_context(source_of(work.uri, work.content, config.fetch))
+                # Before it is decoded: what is still being written must not get the hash of what it will be.
+                closing.content_sha256 = content_sha256(source) if work.part_index == 0 else None
             read = _reader(source, work, config, clock)
             parts = Parts(config.packing.part_minutes)
             part = Part(work.part_index, work.start_ms, parts, lambda start_ms: read(start_ms, DecodeReport(), None))
             meter = Meter(part.nominal_s)
             blocks = read(part.read_from_ms, report, meter)
             yield from _speech(work, part, blocks, config, clock, closing, meter)
-            if work.part_index == 0:
-                with clock("fetch"):
-                    closing.content_sha256 = content_sha256(source)
+            if work.part_index == 0 and closing.content_sha256 is None:  # now all may have been read
+                closing.content_sha256 = content_sha256(source)
         closing.continues = part.continues
     except RecordingError as error:
         closing.error = error

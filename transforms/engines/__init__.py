@@ -150,7 +150,9 @@ class Aligner(Protocol):
 
 class EngineSpec(Protocol):
     """What a name in the configuration stands for. `key` holds whatever changes the result, as JSON values; it becomes
-    part of run_key."""
+    part of run_key. Equal specs are one engine to a process."""
+
+    def __hash__(self) -> int: ...
 
     @property
     def key(self) -> Mapping[str, Any]: ...

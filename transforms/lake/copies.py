@@ -52,6 +52,7 @@ class Copies:
     def _may_have(self, content_key: str) -> bool:
         with self._lock:
             if (began_at := time.monotonic()) >= self._look_at:
+                self._look_at = began_at + _LOOKS_S  # also where there is nothing to be read
                 self._look()
                 took_s = time.monotonic() - began_at
                 self._look_at = began_at + max(_LOOKS_S, took_s / _MOST_SHARE)

@@ -164,13 +164,16 @@ def source_of(uri: str | None, content: bytes | None, config: FetchConfig) -> It
 
 
 def content_sha256(source: Source) -> str | None:
-    """Of the bytes of a recording that was read, in hexadecimal digits; None if not all of them were."""
+    """Of a recording's bytes, in hexadecimal digits; None if not all of them can be read, or were so far in S3."""
     if isinstance(source, Ranged):
         return source.content_sha256
     if isinstance(source, io.BytesIO):
         return hashlib.sha256(source.getbuffer()).hexdigest()
-    with source.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:  # decoders read on beyond what is damaged, and tell of it
+        return None
 
 
 def _read(uri: str, begin: int, end: int, config: FetchConfig, *, to_end: bool = False) -> bytes:
