@@ -97,7 +97,7 @@ class Container:
 
     def __init__(self) -> None:
         self._coming: queue.Queue[bytes] = queue.Queue(_WAITING)
-        self._ready: list[Samples] = []
+        self._ready = queue.SimpleQueue[Samples]()
         self._error: RecordingError | None = None
         self._rest = b""
         self._closed = False
@@ -128,7 +128,7 @@ class Container:
     def _taken(self) -> Samples:
         if self._error is not None:
             raise self._error
-        ready, self._ready = self._ready, []
+        ready = [self._ready.get() for _ in range(self._ready.qsize())]
         return np.concatenate(ready) if ready else np.zeros(0, np.float32)
 
     def read(self, size: int) -> bytes:
@@ -160,7 +160,7 @@ class Container:
 
     def _keep(self, frames: list[Any]) -> None:
         for frame in frames:
-            self._ready.append(frame.to_ndarray().reshape(-1))
+            self._ready.put(frame.to_ndarray().reshape(-1))
 
 
 SOUNDS: dict[str, Callable[[int, int], Sound]] = {
