@@ -1,13 +1,10 @@
-"""Blocks of audio → spans of speech, streamed: Silero VAD on ONNX, then a hysteresis over its probabilities.
+"""Blocks of audio → spans of speech, streamed: Silero VAD, then a hysteresis over its probabilities.
 
 Spans do not depend on how the audio was cut into blocks. Sample positions count from the first sample given.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,13 +12,9 @@ from numpy.typing import NDArray
 
 from schemas.config import SAMPLE_RATE_HZ, VadConfig
 from transforms.audio.quality import VoicePower
+from transforms.audio.silero import CONTEXT_SAMPLES, FRAME_SAMPLES, STATE_SHAPE, listen
 from transforms.audio.unheard import Whispers
 
-FRAME_SAMPLES = 512
-"""Samples a frame (32 ms): fixed by Silero at 16 kHz, as are the 64 samples of context before each frame and the
-128-wide state."""
-_CONTEXT_SAMPLES = 64
-_STATE_WIDTH = 128
 _QUIET_FRAMES = 5
 """A forced cut looks for the quietest stretch of this many frames (160 ms, the length of a short pause between
 words)."""
@@ -55,8 +48,8 @@ class SpeechFinder:
         self._min_silence = _frames(config.min_silence_ms)
         self._min_speech = _frames(config.min_speech_ms)
         self._max_frames = max(2 * _QUIET_FRAMES, max_span_samples // FRAME_SAMPLES)
-        self._state = np.zeros((2, 1, 1, _STATE_WIDTH), dtype=np.float32)
-        self._context = np.zeros(_CONTEXT_SAMPLES, dtype=np.float32)
+        self._state = np.zeros(STATE_SHAPE, dtype=np.float32)
+        self._context = np.zeros(CONTEXT_SAMPLES, dtype=np.float32)
         self._heard = 0.0
         """The highest probability since the last look."""
         self._rest = np.zeros((2, 0), dtype=np.float32)
@@ -113,14 +106,15 @@ class SpeechFinder:
 
     def _probabilities(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         frames = frames + _HISS
-        contexts = np.concatenate([self._context[None], frames[:-1, -_CONTEXT_SAMPLES:]])
-        self._context = frames[-1, -_CONTEXT_SAMPLES:].copy()
+        contexts = np.concatenate([self._context[None], frames[:-1, -CONTEXT_SAMPLES:]])
+        self._context = frames[-1, -CONTEXT_SAMPLES:].copy()
         inputs = np.concatenate([contexts, frames], axis=1)
         found, done = [], 0
         while done < len(inputs):
             # Looks are at fixed places of the stream, so that blocks make no difference.
             ahead = _LOOK_FRAMES - (self._frame + done) % _LOOK_FRAMES
-            found.append(self._listen(inputs[done : done + ahead]))
+            heard, self._state = listen(inputs[done : done + ahead], self._state)
+            found.append(heard)
             done += len(found[-1])
             self._heard = max(self._heard, float(found[-1].max()))
             if (self._frame + done) % _LOOK_FRAMES == 0:
@@ -128,12 +122,6 @@ class SpeechFinder:
                     self._state = np.zeros_like(self._state)
                 self._heard = 0.0
         return np.concatenate(found)
-
-    def _listen(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        given = {"input": inputs, "h": self._state[0], "c": self._state[1]}
-        output, hidden, cell = _session().run(None, given)
-        self._state = np.stack([hidden, cell])
-        return np.asarray(output, dtype=np.float32).reshape(-1)
 
     def _step(self, probability: float, power: float) -> list[Span]:
         frame, self._frame = self._frame, self._frame + 1
@@ -187,22 +175,3 @@ def quietest_sample(samples: NDArray[np.float32], first: int = 0, last: int | No
 
 def _frames(duration_ms: int) -> int:
     return -(-duration_ms * SAMPLE_RATE_HZ // (1000 * FRAME_SAMPLES))
-
-
-@functools.cache
-def _session() -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(_model_path()), sess_options=options, providers=["CPUExecutionProvider"])
-
-
-def _model_path() -> Path:
-    """Silero VAD v6 as faster-whisper's package carries it, found without importing that package (the silero-vad
-    package needs torch)."""
-    found = importlib.util.find_spec("faster_whisper")
-    if found is None or not found.submodule_search_locations:
-        raise ModuleNotFoundError("VAD needs the model file in the package faster-whisper: pip install faster-whisper")
-    return Path(found.submodule_search_locations[0]) / "assets" / "silero_vad_v6.onnx"
