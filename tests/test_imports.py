@@ -17,7 +17,9 @@ _ENGINES = [
     "transformers",
     "sentence_transformers",
 ]
-_LOADED_WITH_THE_MODEL = {f"transforms.engines.qwen.{name}" for name in ("attention", "network", "decoding", "growing")}
+_LOADED_WITH_THE_MODEL = {
+    f"transforms.engines.qwen.{name}" for name in ("attention", "network", "decoding", "growing", "packed")
+}
 """Import torch, as modules that nothing imports before a model is loaded."""
 _ROOT = Path(__file__).parent.parent
 _SCRIPT = """

@@ -17,6 +17,7 @@ from transforms.engines.gpu import gpu_index
 from transforms.engines.qwen.attention import GROUPED, WINDOWED
 from transforms.engines.qwen.checkpoint import Checkpoint
 from transforms.engines.qwen.languages import known
+from transforms.engines.qwen.packed import pack
 
 # qwen_asr imports nagisa, and that DyNet, which rounds subnormal numbers to zero from then on, for all that this
 # process computes: what others compute must not depend on whether this engine was loaded.
@@ -58,6 +59,7 @@ class Network:
             self.thinker.model.config._attn_implementation = GROUPED
         if not on_gpu:
             self.thinker.audio_tower.conv_chunksize = _CPU_BLOCKS
+            pack(self.thinker)
         self.processor: Any = Qwen3ASRProcessor.from_pretrained(folder, fix_mistral_regex=True, local_files_only=True)
         self.tokenizer: Any = self.processor.tokenizer
         filters = self.processor.feature_extractor.mel_filters
