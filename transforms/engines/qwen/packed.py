@@ -31,7 +31,7 @@ class PackedLinear(torch.nn.Module):
 
 def pack(network: torch.nn.Module) -> None:
     """Its large linear layers, in place, where this CPU and this build of torch can; the others stay as they are."""
-    if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():
+    if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
     for module in list(network.modules()):
         for name, layer in list(module.named_children()):
