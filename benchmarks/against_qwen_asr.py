@@ -86,11 +86,12 @@ def tokens_of(samples: Samples) -> int:
     return max(4, TOKENS_PER_S * len(samples) // SAMPLE_RATE_HZ)
 
 
-def our_recognizer(folder: Path, dtype: str = "float32") -> Any:
+def our_recognizer(folder: Path, dtype: str = "float32", cuda_graphs: bool = False) -> Any:
     """The engine, made to write the wanted number of tokens: no end token counts, the limit ends each row."""
     from transforms.engines.qwen.recognizer import QwenSpec
 
-    engine = QwenSpec(model=str(folder / "recognizer"), dtype=dtype).checked().load()
+    spec = QwenSpec(model=str(folder / "recognizer"), dtype=dtype, cuda_graphs=cuda_graphs)
+    engine = spec.checked().load()
     engine._network.end_ids = set()
     engine._decode = lambda ids: "a" * len(ids)  # random tokens are not in the tokenizer, and no text is tried again
     engine._most = lambda utterance: tokens_of(utterance.samples)

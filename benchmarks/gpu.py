@@ -40,7 +40,8 @@ from transforms.recognition.dialogues import Dialogue, asked, hold
 from transforms.recognition.second_try import recognizer_stream
 from transforms.text.words import split_words
 
-ENGINES = ("qwen", "qwen-asr", "vllm", "vllm fp8")
+ENGINES = ("qwen", "qwen graphs", "qwen-asr", "vllm", "vllm fp8")
+"""`qwen graphs`: with cuda_graphs."""
 TOKENS_PER_S = 4
 _WORDS = "The dog sees the black cat and the red house near the river. Who opens the white window? ".split()
 _WORDS_PER_S = 2.5
@@ -128,8 +129,8 @@ def sound(number: int, seconds: float) -> Any:
     return (generator.standard_normal(int(seconds * SAMPLE_RATE_HZ)) / 10).astype(np.float32)
 
 
-def qwen(folder: Path) -> Resident:
-    return Resident(lambda: against_qwen_asr.our_recognizer(folder, dtype()))
+def qwen(folder: Path, cuda_graphs: bool = False) -> Resident:
+    return Resident(lambda: against_qwen_asr.our_recognizer(folder, dtype(), cuda_graphs))
 
 
 def qwen_aligner(folder: Path) -> Resident:
@@ -151,10 +152,11 @@ def vllm_aligner(folder: Path) -> Resident:
 
 RECOGNIZERS: dict[str, Callable[[Path], Resident]] = {
     "qwen": qwen,
+    "qwen graphs": lambda folder: qwen(folder, cuda_graphs=True),
     "vllm": vllm,
     "vllm fp8": lambda folder: vllm(folder, "fp8"),
 }
-ALIGNERS = {"qwen": qwen_aligner, "vllm": vllm_aligner, "vllm fp8": vllm_aligner}
+ALIGNERS = {"qwen": qwen_aligner, "qwen graphs": qwen_aligner, "vllm": vllm_aligner, "vllm fp8": vllm_aligner}
 
 
 def read(engine: Resident, utterances: list[Utterance], tokens: int | None = None) -> None:
@@ -231,7 +233,7 @@ def used_gib() -> float:
 
 
 def version(engine: str) -> str:
-    package = "qwen-asr" if engine == "qwen" else engine.split()[0]
+    package = {"qwen": "qwen-asr"}.get(engine.split()[0], engine.split()[0])
     for name in (package, f"{package}-cpu"):
         try:
             return metadata.version(name)

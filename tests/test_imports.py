@@ -18,7 +18,7 @@ _ENGINES = [
     "sentence_transformers",
 ]
 _LOADED_WITH_THE_MODEL = {
-    f"transforms.engines.qwen.{name}" for name in ("attention", "network", "decoding", "growing", "packed")
+    f"transforms.engines.qwen.{name}" for name in ("attention", "network", "decoding", "graphs", "growing", "packed")
 }
 """Import torch, as modules that nothing imports before a model is loaded."""
 _ROOT = Path(__file__).parent.parent

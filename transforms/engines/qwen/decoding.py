@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from transformers.cache_utils import Cache, DynamicLayer
 
 from transforms.engines.qwen.asking import Generated
+from transforms.engines.qwen.graphs import Replayed
 from transforms.engines.qwen.network import Network
 
 _CACHE_BLOCK = 64
@@ -74,7 +75,7 @@ def greedy(network: Network, prompts: Sequence[Prompt]) -> list[Generated]:
     results = [Generated() for _ in prompts]
     embeddings, mask = network.padded([network.embed(prompt.ids, prompt.audio) for prompt in prompts])
     cache = Cache(layer_class_to_replicate=RoomyLayer)
-    first = most_probable(network, network.hidden(embeddings, mask, cache)[:, -1])
+    first = network.most_probable(network.hidden(embeddings, mask, cache)[:, -1])
     go_on(network, results, [prompt.max_new_tokens for prompt in prompts], first, mask, cache)
     return results
 
@@ -83,18 +84,19 @@ def go_on(
     network: Network,
     results: Sequence[Generated],
     most: Sequence[int],
-    following: tuple[torch.Tensor, torch.Tensor],
+    said: torch.Tensor,
     mask: torch.Tensor,
     cache: Cache,
 ) -> None:
     """Adds to each of `results` what follows, the most probable token at each step, until it has ended or has as many
-    tokens as `most` says. `following`: what most_probable says of the next token, whose row of `cache` holds what
-    `mask` (rows, tokens) calls real."""
+    tokens as `most` says. `said`: what most_probable says of the first of them, whose row of `cache` holds what `mask`
+    (rows, tokens) calls real."""
     rows = list(range(len(results)))
+    steps = Eager(network, said, mask, cache) if network.graphs is None else Replayed(network.graphs, said, mask, cache)
+    best, tokens = said.tolist()
     while True:
-        best, tokens = following
         keep = []
-        for place, (row, token, logprob) in enumerate(zip(rows, tokens.tolist(), best.tolist(), strict=True)):
+        for place, (row, token, logprob) in enumerate(zip(rows, map(int, tokens), best, strict=True)):
             result = results[row]
             result.logprob += logprob
             result.finished = token in network.end_ids
@@ -105,21 +107,29 @@ def go_on(
                 keep.append(place)
         if not keep:
             return
-        if len(keep) < len(rows):
-            rows = [rows[place] for place in keep]
+        rows = [rows[place] for place in keep]
+        best, tokens = steps.step(keep)
+
+
+class Eager:
+    """Answers being written, each in a row of a cache that grows with them."""
+
+    def __init__(self, network: Network, said: torch.Tensor, mask: torch.Tensor, cache: Cache) -> None:
+        self._network, self._tokens, self._mask, self._cache = network, said[1].long(), mask, cache
+
+    def step(self, keep: Sequence[int]) -> list[list[float]]:
+        """Goes on with the rows at these places of those before: the log-probabilities and the tokens of each."""
+        network = self._network
+        if len(keep) < len(self._tokens):
             places = torch.tensor(keep, device=network.device)
-            cache.batch_select_indices(places)
-            mask, tokens = mask[places], tokens[places]
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-        embeddings = network.thinker.get_input_embeddings()(tokens[:, None])
-        following = most_probable(network, network.hidden(embeddings, mask, cache)[:, -1])
-
-
-def most_probable(network: Network, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Last hidden states (n, width) → log-probability (n,), float32, and id (n,) of the most probable next token."""
-    logits = _logits(network, states)
-    best, tokens = logits.max(dim=-1)
-    return best - logits.logsumexp(dim=-1), tokens
+            self._cache.batch_select_indices(places)
+            self._mask, self._tokens = self._mask[places], self._tokens[places]
+        self._mask = torch.cat([self._mask, self._mask.new_ones(len(keep), 1)], dim=1)
+        embeddings = network.thinker.get_input_embeddings()(self._tokens[:, None])
+        said = network.most_probable(network.hidden(embeddings, self._mask, self._cache)[:, -1])
+        self._tokens = said[1].long()
+        found: list[list[float]] = said.tolist()
+        return found
 
 
 def beam(network: Network, prompt: Prompt, width: int) -> list[Generated]:
@@ -128,7 +138,7 @@ def beam(network: Network, prompt: Prompt, width: int) -> list[Generated]:
     cache = Cache(layer_class_to_replicate=RoomyLayer)
     open_beams, done = [Generated()], []
     while True:
-        logprobs = _logits(network, network.hidden(embeddings, mask, cache)[:, -1]).log_softmax(dim=-1)
+        logprobs = network.logits(network.hidden(embeddings, mask, cache)[:, -1]).log_softmax(dim=-1)
         totals = logprobs + torch.tensor([b.logprob for b in open_beams], device=network.device)[:, None]
         best, places = totals.flatten().topk(min(2 * width, totals.numel()))
         candidates: list[tuple[int, Generated]] = []
@@ -150,9 +160,3 @@ def beam(network: Network, prompt: Prompt, width: int) -> list[Generated]:
         mask = torch.cat([mask[rows], mask.new_ones(len(rows), 1)], dim=1)
         tokens = torch.tensor([[generated.ids[-1]] for generated in open_beams], device=network.device)
         embeddings = network.thinker.get_input_embeddings()(tokens)
-
-
-def _logits(network: Network, states: torch.Tensor) -> torch.Tensor:
-    """Of the token that follows each state: float32 (n, vocabulary)."""
-    logits: torch.Tensor = network.thinker.lm_head(states)
-    return logits.float()

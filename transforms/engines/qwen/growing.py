@@ -21,7 +21,7 @@ from transformers.cache_utils import Cache
 from transforms.engines import Growth, Samples, Utterance
 from transforms.engines.qwen.answer import ids_of
 from transforms.engines.qwen.asking import Generated
-from transforms.engines.qwen.decoding import RoomyLayer, go_on, most_probable
+from transforms.engines.qwen.decoding import RoomyLayer, go_on
 from transforms.engines.qwen.features import FRAMES_PER_S, HOP_SAMPLES, RANGE, decades, in_range
 from transforms.engines.qwen.network import Network, audio_tokens
 
@@ -146,26 +146,25 @@ class Growing:
 
     def _confirm(
         self, states: torch.Tensor, drafts: Sequence[list[int]], results: Sequence[Generated], mask: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> torch.Tensor:
         """Adds to each of `results` as much of its draft as would be read, hides the rest in `mask`, and returns
         most_probable of what follows. `states` (rows, tokens, width): of each row the last are the draft's."""
         places = [(row, -place - 1) for row, draft in enumerate(drafts) for place in range(len(draft), -1, -1)]
-        best, tokens = most_probable(self._network, states[tuple(torch.tensor(places, device=states.device).T)])
-        found = list(zip(tokens.tolist(), best.tolist(), strict=True))
+        said = self._network.most_probable(states[tuple(torch.tensor(places, device=states.device).T)])
+        best, tokens = said.tolist()
         following, begin = [], 0
         for row, (draft, result) in enumerate(zip(drafts, results, strict=True)):
             held = 0
-            while held < len(draft) and found[begin + held][0] == draft[held]:
+            while held < len(draft) and tokens[begin + held] == draft[held]:
                 held += 1
-            logprobs = [logprob for _, logprob in found[begin : begin + held]]
+            logprobs = best[begin : begin + held]
             result.ids += draft[:held]
             result.logprobs += logprobs
             result.logprob += sum(logprobs)
             mask[row, mask.shape[1] - (len(draft) - held) :] = 0
             following.append(begin + held)
             begin += len(draft) + 1
-        at = torch.tensor(following, device=states.device)
-        return best[at], tokens[at]
+        return said[:, torch.tensor(following, device=states.device)]
 
 
 def _padded(side: torch.Tensor, tokens: int) -> torch.Tensor:

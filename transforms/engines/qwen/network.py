@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,9 @@ from transforms.engines.qwen.attention import GROUPED, WINDOWED
 from transforms.engines.qwen.checkpoint import Checkpoint
 from transforms.engines.qwen.languages import known
 from transforms.engines.qwen.packed import pack
+
+if TYPE_CHECKING:
+    from transforms.engines.qwen.graphs import Graphs
 
 # qwen_asr imports nagisa, and that DyNet, which rounds subnormal numbers to zero from then on, for all that this
 # process computes: what others compute must not depend on whether this engine was loaded.
@@ -51,6 +54,7 @@ class Network:
             folder, dtype=getattr(torch, dtype), attn_implementation=attention, local_files_only=True
         )
         self.config: Any = model.config
+        self.graphs: Graphs | None = None
         # Nothing is trained here: what each layer would keep for that is gigabytes a batch.
         self.thinker: Any = model.thinker.to(self.device).eval().requires_grad_(False)
         self.dtype: torch.dtype = self.thinker.lm_head.weight.dtype
@@ -122,6 +126,23 @@ class Network:
         ).last_hidden_state
         return states
 
+    def forget(self) -> None:
+        """Gives the memory back that later batches would use again."""
+        if self.graphs is not None:
+            self.graphs.forget()
+
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        """Of the token that follows each of the last hidden states (n, width): float32 (n, vocabulary)."""
+        logits: torch.Tensor = self.thinker.lm_head(states)
+        return logits.float()
+
+    def most_probable(self, states: torch.Tensor) -> torch.Tensor:
+        """The same states → (2, n) float64, to be fetched at once: the log-probability of the most probable token that
+        follows each, and that token's id."""
+        logits = self.logits(states)
+        best, tokens = logits.max(dim=-1)
+        return torch.stack([(best - logits.logsumexp(dim=-1)).double(), tokens.double()])
+
 
 def audio_tokens(frames: int) -> int:
     """Audio embeddings of so many frames: three convolutions of stride 2 on each block of 100."""
@@ -132,13 +153,14 @@ def audio_tokens(frames: int) -> int:
 
 
 @contextmanager
-def memory_and_device_errors() -> Iterator[None]:
+def memory_and_device_errors(forget: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Turns torch's out-of-memory errors into MemoryError (the caller halves the batch), and a dead CUDA context into
-    EngineLost."""
+    EngineLost. `forget` gives back what is kept for later."""
     try:
         with device_errors():
             yield
     except MemoryError:
+        forget()
         torch.cuda.empty_cache()
         raise
 

@@ -26,12 +26,14 @@ _LONGEST_S = 1200
 @dataclass(frozen=True)
 class QwenSpec(Checkpoint):
     """`tokens_per_s`: limit of generated tokens for each second of audio. `n_best`: above 1, a beam of that width fills
-    `alternatives`. `max_context_tokens`: a longer context is cut, and flagged."""
+    `alternatives`. `max_context_tokens`: a longer context is cut, and flagged. `cuda_graphs`: a GPU replays the steps
+    of decoding instead of being told each kernel (graphs.py)."""
 
     model: str = "Qwen/Qwen3-ASR-0.6B"
     tokens_per_s: float = 16.0
     n_best: int = 1
     max_context_tokens: int = 1000
+    cuda_graphs: bool = False
 
     @property
     def key(self) -> Mapping[str, Any]:
@@ -63,11 +65,14 @@ class QwenSpec(Checkpoint):
 
 class QwenRecognizer:
     def __init__(self, spec: QwenSpec) -> None:
+        from transforms.engines.qwen.graphs import Graphs
         from transforms.engines.qwen.growing import Growing
         from transforms.engines.qwen.network import Network
 
         self._spec = spec
         self._network: Network = Network(spec, _WHAT)
+        if spec.cuda_graphs:
+            self._network.graphs = Graphs(self._network)
         self._growing = Growing(self._network)
 
     def recognize(self, utterances: Sequence[Utterance]) -> list[Hypothesis]:
@@ -75,7 +80,7 @@ class QwenRecognizer:
 
         for utterance in utterances:
             asking.check(utterance, self._network.languages, _LONGEST_S)
-        with memory_and_device_errors():
+        with memory_and_device_errors(self._network.forget):
             found = self._recognize(utterances)
             again = {i: wide for i, h in enumerate(found) if (wide := asking.wider(utterances[i], h))}
             for index, hypothesis in zip(again, self._recognize(list(again.values())), strict=True):
