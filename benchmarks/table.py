@@ -89,7 +89,7 @@ COMPARISONS = [
         "plain",
         "whole job, tiny checkpoints",
         "pandas UDFs as tutorials write them",
-        "python -m benchmarks.plain_pipeline",
+        "python -m benchmarks.plain_pipeline --clips 2400 --rounds 1",
         5.0,
         "on a CPU, and with so small a model, batches gain little",
     ),
