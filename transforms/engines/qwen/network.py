@@ -119,12 +119,25 @@ class Network:
         positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -embeddings.shape[1] :]
         states: torch.Tensor = self.thinker.model(
             inputs_embeds=embeddings,
-            attention_mask=mask,
+            attention_mask=self._seen(mask, embeddings.shape[1]),
             position_ids=positions,
             past_key_values=cache,
             use_cache=cache is not None,
         ).last_hidden_state
         return states
+
+    def _seen(self, mask: torch.Tensor, new_tokens: int) -> torch.Tensor | None:
+        """What the newest tokens see of all, (rows, 1, new tokens, all tokens), as the library would make it of `mask`, for
+        which it takes a millisecond each step; None: all that is before them. FlashAttention takes `mask` itself."""
+        if self.thinker.model.config._attn_implementation != GROUPED:
+            return mask
+        real, tokens = mask.bool(), mask.shape[1]
+        if new_tokens == 1:
+            return real[:, None, None]
+        if new_tokens == tokens and real.all():
+            return None
+        before = torch.ones(new_tokens, tokens, dtype=torch.bool, device=mask.device).tril(tokens - new_tokens)
+        return real[:, None, None] & before
 
     def forget(self) -> None:
         """Gives the memory back that later batches would use again."""
