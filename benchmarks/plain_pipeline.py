@@ -8,8 +8,8 @@ that is given the waveform, and writes words to a Delta table. The models are lo
 batches, no second tries, no failures as rows, and begins anew when it is killed.
 
 Engine and aligner are `qwen` on the tiny checkpoints, the clips those of benchmarks.tiny_qwen, in unheard voices. Each
-side runs in a process of its own, by turns; the clock starts when Spark has done the first clips, in all workers. Memory
-is the most that all its processes had together.
+side runs in a process of its own, by turns; the clock starts when Spark has done the first clips, in all workers.
+Memory is the most that all its processes had together.
 """
 
 from __future__ import annotations

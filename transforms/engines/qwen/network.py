@@ -127,8 +127,8 @@ class Network:
         return states
 
     def _seen(self, mask: torch.Tensor, new_tokens: int) -> torch.Tensor | None:
-        """What the newest tokens see of all, (rows, 1, new tokens, all tokens), as the library would make it of `mask`, for
-        which it takes a millisecond each step; None: all that is before them. FlashAttention takes `mask` itself."""
+        """What the newest tokens see of all, (rows, 1, new tokens, all tokens), as the library would make it of `mask`,
+        for which it takes a millisecond each step; None: all before them. FlashAttention takes `mask` itself."""
         if self.thinker.model.config._attn_implementation != GROUPED:
             return mask
         real, tokens = mask.bool(), mask.shape[1]
