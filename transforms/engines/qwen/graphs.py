@@ -7,7 +7,7 @@ has ended is computed on until half of them have. A step's only way to the host 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,8 +18,6 @@ from transformers.cache_utils import Cache, StaticLayer
 from transforms.engines.qwen.attention import GROUPED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from transforms.engines.qwen.network import Network
 
 _LENGTHS = (256, 384, 512, 768)
@@ -152,13 +150,14 @@ def _length(tokens: int) -> int:
 
 
 class Replayed:
-    """Answers being written in fixed shapes; the interface is that of decoding.Eager."""
+    """Answers being written in fixed shapes, after prompts whose cache is emptied. The interface is decoding.Eager's."""
 
     def __init__(self, graphs: Graphs, said: torch.Tensor, mask: torch.Tensor, cache: Cache) -> None:
         layers: Any = cache.layers
         self._graphs, self._tokens, self._places = graphs, mask.shape[1], list(range(len(mask)))
         pairs = [(layer.keys, layer.values) for layer in layers]
         self._move(State(said, mask.sum(dim=1), mask.bool(), mask.new_tensor([self._tokens]), pairs))
+        layers.clear()  # its memory is for others now
 
     def step(self, keep: Sequence[int]) -> list[list[float]]:
         """Goes on with the rows at these places of those before: the log-probabilities and the tokens of each."""

@@ -35,7 +35,8 @@ _END_TOKENS = ["<|im_end|>", "<|endoftext|>"]
 
 
 class Network:
-    """Model, tokenizer and device of one checkpoint. `languages`: the ISO 639 codes that it says it knows."""
+    """Model, tokenizer and device of one checkpoint. `languages`: the ISO 639 codes that it says it knows. `graphs`:
+    what replays its steps of decoding, where that is wanted."""
 
     def __init__(self, checkpoint: Checkpoint, what: str) -> None:
         """Loads the pinned checkpoint; `what` begins messages."""
