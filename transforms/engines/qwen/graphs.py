@@ -150,7 +150,7 @@ def _length(tokens: int) -> int:
 
 
 class Replayed:
-    """Answers being written in fixed shapes, after prompts whose cache is emptied. The interface is decoding.Eager's."""
+    """Answers being written in fixed shapes, after prompts, whose cache is emptied; the interface is Eager's."""
 
     def __init__(self, graphs: Graphs, said: torch.Tensor, mask: torch.Tensor, cache: Cache) -> None:
         layers: Any = cache.layers
