@@ -20,8 +20,12 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from schemas.config import Config
-from schemas.tables import RECORDINGS, WORDS
+from schemas.tables import RECORDINGS, WORDS, to_batch
+from tests.kit.works import work_row
+from transforms.engines import aligner_specs, recognizer_spec
 from transforms.lake.tables import Tables
+from transforms.recognition.rows import WORK, TaskSpec
+from transforms.recognition.task import recognize_partition
 from transforms.run.job import RunSummary, transcribe
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -74,6 +78,15 @@ def run_job(spark: SparkSession, paths: Iterable[Path], config: Config) -> tuple
         for row in tables.read(WORDS).orderBy("audio_id", "word_index").collect():
             words[row.audio_id].append((row.word, row.start_ms, row.end_ms))
     return {Path(row.uri): Transcript(row.text or "", tuple(words[row.audio_id])) for row in rows}, summary
+
+
+def bare_task(paths: Iterable[Path], config: Config) -> None:
+    """The paths as one task of the job does them, in this process and without Spark; its rows are thrown away."""
+    recognizer = recognizer_spec(config)
+    spec = TaskSpec(config, recognizer, aligner_specs(config), config.engine.name, str(recognizer.key["model"]), "run")
+    rows = [work_row(path, audio_id=str(index), language=config.language) for index, path in enumerate(paths)]
+    for _ in recognize_partition([to_batch(rows, WORK)], spec, lambda report: None):
+        pass
 
 
 def normal(text: str) -> str:

@@ -25,15 +25,10 @@ import httpx2
 import numpy as np
 from websockets.asyncio.client import connect
 
-from benchmarks.common import DATA, clips, machine
+from benchmarks.common import DATA, bare_task, clips, machine
 from benchmarks.live import Served
 from schemas.config import SAMPLE_RATE_HZ, load_config
-from schemas.tables import to_batch
 from tests.kit.lake import ENGINE, cut, set_options
-from tests.kit.works import work_row
-from transforms.engines import aligner_specs, recognizer_spec
-from transforms.recognition.rows import WORK, TaskSpec
-from transforms.recognition.task import recognize_partition
 
 _PIECE_S = 0.1
 _LAG = "lakescribe_serve_partial_lag_seconds"
@@ -114,14 +109,14 @@ def print_files(data: Path, count: int) -> None:
     with Served(["--config", "local", *set_options(*_TINY)]) as served:
         name = httpx2.get(f"{served.url}/v1/models").json()["data"][0]["id"]
         ask(served.url, name, paths[0])
-        task(paths[:1], config)
+        bare_task(paths[:1], config)
         for _ in range(3):
             began_at = time.monotonic()
             with ThreadPoolExecutor(count) as pool:
                 list(pool.map(lambda path: ask(served.url, name, path), paths))
             served_s.append(time.monotonic() - began_at)
             began_at = time.monotonic()
-            task(paths, config)
+            bare_task(paths, config)
             task_s.append(time.monotonic() - began_at)
     ours, bare = min(served_s), min(task_s)
     print(f"| {count} files at once | as one task of the job | |\n|---|---|---|")
@@ -132,13 +127,6 @@ def ask(url: str, name: str, path: Path) -> Any:
     files, form = {"file": path.read_bytes()}, {"model": name}
     answer = httpx2.post(f"{url}/v1/audio/transcriptions", data=form, files=files, timeout=600)
     return answer.raise_for_status()
-
-
-def task(paths: list[Path], config: Any) -> None:
-    spec = TaskSpec(config, recognizer_spec(config), aligner_specs(config), "whisper", "tiny.en", "run")
-    rows = [work_row(path, audio_id=str(index), language="en") for index, path in enumerate(paths)]
-    for _ in recognize_partition([to_batch(rows, WORK)], spec, lambda report: None):
-        pass
 
 
 if __name__ == "__main__":

@@ -55,14 +55,15 @@ def entry(container: Any, stream: Any, start_s: int, line: TimeLine) -> Entry | 
     # Of as many samples each as the last one, or as long as the container says: whichever fits the time stamps.
     lines, waiting = (line, copy.copy(line)), (placed[-1], placed[-1])
     usual, settle_from = line.ahead(placed[-1][0] or 0), (start_s - _SETTLE_S) * rate_hz
-    for packet in packets:
+    packet = next(packets, None)
+    while packet is not None:
         stamp = line.stamp(packet)
         if stamp is None:  # the end
             return None
         for one, (before, samples) in zip(lines, waiting, strict=True):
             one.place(before, samples, stamp)
-        settling = line.heard + line.ahead(stamp) >= settle_from
-        frames = packet.decode() if settling and packet.is_keyframe else []
+        passed = line.heard + line.ahead(stamp)
+        frames = packet.decode() if passed >= settle_from and packet.is_keyframe else []
         if frames:
             first = line.stamp(frames[0])
             if first is None:
@@ -71,8 +72,28 @@ def entry(container: Any, stream: Any, start_s: int, line: TimeLine) -> Entry | 
             spare = start_s * rate_hz - best.heard
             agreed = abs(best.ahead(first) - usual) <= _AGREE_S * rate_hz
             return Entry(frames, spare, packets, best) if spare >= 0 and agreed else None
-        waiting = (stamp, placed[-1][1]), (stamp, round((packet.duration or 0) * tick_s * rate_hz))
+        length = placed[-1][1]
+        waiting = (stamp, length), (stamp, round((packet.duration or 0) * tick_s * rate_hz))
+        if length and all(one.counts(packet, length) for one in lines):  # nearly all, of a long recording
+            alike, packet = _alike(packets, packet, (settle_from - 1 - passed) // length)
+            for one in lines:
+                one.follow(alike, length)
+            waiting = ((stamp + alike * length, length),) * 2
+        else:
+            packet = next(packets, None)
     return None
+
+
+def _alike(packets: Iterator[Any], before: Any, most: int) -> tuple[int, Any | None]:
+    """How many packets, at most so many, follow `before` without a gap and are as long; and the one after them, None at
+    the end."""
+    pts, duration, count = before.pts, before.duration, 0
+    for packet in packets:
+        pts += duration
+        if count >= most or packet.pts != pts or packet.duration != duration:
+            return count, packet
+        count += 1
+    return count, None
 
 
 def _until(packets: Iterator[Any], seconds: int, tick_s: Fraction) -> Iterator[Any]:

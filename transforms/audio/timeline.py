@@ -60,6 +60,18 @@ class TimeLine:
         self._ends = begins + samples
         return silence
 
+    def counts(self, packet: Any, samples: int) -> bool:
+        """True if it begins where the last one placed ends, and time stamps of packets of its length count its samples
+        exactly: then any number of the like are placed by `follow`."""
+        ticks = packet.duration or 0
+        return self.stamp(packet) == self._ends and ticks * self._samples == samples * self._ticks
+
+    def follow(self, packets: int, samples: int) -> None:
+        """Places so many of so many samples each, one after the other."""
+        assert self._ends is not None
+        self.heard += packets * samples
+        self._ends += packets * samples
+
     def ahead(self, stamp: int) -> int:
         """How far a stamp is beyond the samples placed so far."""
         return 0 if self._origin is None else stamp - self._origin - self.heard
