@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections import OrderedDict
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import av
@@ -17,8 +19,10 @@ from schemas.config import Config
 from tests.kit.lake import cut
 from tests.kit.sounds import Samples, muxed, written
 from tests.kit.works import decoded, heard, work
-from transforms.audio import decoders
+from transforms.audio import decoders, marks
+from transforms.audio import entry as entering
 from transforms.audio.entry import Entry, entry
+from transforms.audio.marks import Face
 
 _START_MS = 21_345
 _LENGTH_S = 50
@@ -41,25 +45,26 @@ def speech(rate_hz: int) -> Samples:
     return soxr.resample(cut(0, _LENGTH_S), 16_000, rate_hz)
 
 
-@pytest.mark.parametrize(
-    ("container", "codec", "rate_hz", "differs"),
-    [
-        ("mp3", "libmp3lame", 44_100, 1e-5),
-        ("mp3", "libmp3lame", 16_000, 1e-5),
-        ("ogg", "libopus", 48_000, 1e-5),
-        ("matroska", "libopus", 48_000, 1e-5),
-        ("matroska", "flac", 44_100, 1e-5),
-        ("mov", "alac", 44_100, 1e-5),
-        ("amr", "libopencore_amrnb", 8_000, 1e-5),
-        ("mp2", "mp2", 44_100, 1e-4),  # its decoder rounds with a dither
-        ("mp4", "aac", 44_100, 0.05),  # noise that AAC makes up, 40 dB below the voice
-        ("adts", "aac", 44_100, 0.05),
-        ("matroska", "aac", 44_100, 0.05),
-        ("mpegts", "aac", 48_000, 0.05),
-        ("matroska", "ac3", 48_000, 0.05),
-        ("matroska", "eac3", 48_000, 0.05),
-    ],
-)
+_FORMATS = [
+    ("mp3", "libmp3lame", 44_100, 1e-5),
+    ("mp3", "libmp3lame", 16_000, 1e-5),
+    ("ogg", "libopus", 48_000, 1e-5),
+    ("matroska", "libopus", 48_000, 1e-5),
+    ("matroska", "flac", 44_100, 1e-5),
+    ("mov", "alac", 44_100, 1e-5),
+    ("amr", "libopencore_amrnb", 8_000, 1e-5),
+    ("mp2", "mp2", 44_100, 1e-4),  # its decoder rounds with a dither
+    ("mp4", "aac", 44_100, 0.05),  # noise that AAC makes up, 40 dB below the voice
+    ("adts", "aac", 44_100, 0.05),
+    ("matroska", "aac", 44_100, 0.05),
+    ("mpegts", "aac", 48_000, 0.05),
+    ("matroska", "ac3", 48_000, 0.05),
+    ("matroska", "eac3", 48_000, 0.05),
+]
+"""Container, codec, rate in Hz, and by how much samples of a decoder that began elsewhere may differ."""
+
+
+@pytest.mark.parametrize(("container", "codec", "rate_hz", "differs"), _FORMATS)
 def test_a_file_is_entered_to_the_sample(
     entries: list[Entry | None], container: str, codec: str, rate_hz: int, differs: float
 ) -> None:
@@ -73,6 +78,62 @@ def test_a_file_is_entered_to_the_sample(
     expected = whole[:, _START_MS * 16 :]
     assert np.abs(stretch - expected).max() < differs
     assert np.square(stretch - expected).mean() < 1e-3 * np.square(expected).mean()
+
+
+@pytest.fixture
+def ways(monkeypatch: pytest.MonkeyPatch) -> list[Face]:
+    """The packets from which ways went on."""
+    gone: list[Face] = []
+    after = entering._after
+    monkeypatch.setattr(entering, "_after", lambda met, *place: gone.append(met) or after(met, *place))
+    monkeypatch.setattr(marks, "_EVERY_S", 3)
+    monkeypatch.setattr(marks, "_files", OrderedDict())
+    return gone
+
+
+@pytest.mark.parametrize(("container", "codec", "rate_hz", "_"), _FORMATS)
+def test_a_way_that_goes_on_from_a_packet_that_was_met_gives_the_same(
+    ways: list[Face], tmp_path: Path, container: str, codec: str, rate_hz: int, _: float
+) -> None:
+    path = tmp_path / "talk"
+    path.write_bytes(muxed(speech(rate_hz), rate_hz, container, codec))
+    places_ms = (40_123, 21_345, 33_000, 45_678)
+    fresh = []
+    for place_ms in places_ms:
+        marks._files.clear()
+        fresh.append(decoded(path, start_ms=place_ms))
+    assert not ways
+    marks._files.clear()
+    for place_ms, (expected, expected_report) in zip(places_ms, fresh, strict=True):
+        found, report = decoded(path, start_ms=place_ms)
+        assert np.array_equal(found, expected)
+        assert report == expected_report
+    assert len(ways) == 3
+    assert len({met.position_bytes for met in ways}) == 3
+
+
+def test_where_a_packet_is_not_found_again_the_way_begins_at_the_start(ways: list[Face], tmp_path: Path) -> None:
+    path = tmp_path / "talk.mp3"
+    path.write_bytes(muxed(speech(44_100), 44_100, "mp3", "libmp3lame"))
+    expected, _ = decoded(path, start_ms=30_000)
+    (kept,) = marks._files.values()
+    kept._by_minute = {k: m._replace(packet=m.packet._replace(size_bytes=1)) for k, m in kept._by_minute.items()}
+    for _ in range(2):
+        found, report = decoded(path, start_ms=30_000)
+        assert np.array_equal(found, expected)
+        assert report.damage is None
+    assert [met.size_bytes == 1 for met in ways] == [True, False]
+
+
+def test_what_was_met_in_a_file_does_not_count_in_the_one_that_replaced_it(ways: list[Face], tmp_path: Path) -> None:
+    path = tmp_path / "talk.mp3"
+    path.write_bytes(muxed(speech(44_100), 44_100, "mp3", "libmp3lame"))
+    decoded(path, start_ms=30_000)
+    path.write_bytes(muxed(speech(44_100)[44_100:], 44_100, "mp3", "libmp3lame"))
+    decoded(path, start_ms=30_000)
+    assert not ways
+    decoded(path, start_ms=20_000)
+    assert len(ways) == 1
 
 
 def test_what_cannot_be_entered_is_decoded_from_the_start(entries: list[Entry | None]) -> None:

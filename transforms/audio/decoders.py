@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio.converter import Converter
-from transforms.audio.entry import Entry, entry
+from transforms.audio.entry import Astray, Entry, entry
 from transforms.audio.formats import OPTIONS, has_stamps, lacks_index, states_length
+from transforms.audio.marks import marks_of
 from transforms.audio.ogg import unlike_links
 from transforms.audio.riff import UNKNOWN_BYTES, mended
 from transforms.audio.splicing import Spliced, opened
@@ -232,8 +233,13 @@ def _opened_by_ffmpeg(
         report.states_length = states_length(container, stream, source)
         rate_hz, channels = stream.rate, stream.channels
         line = TimeLine(rate_hz, stream.time_base, others_s)
+        marks, again_s = marks_of(source, stream.index), 0
         try:
-            begin = entry(container, stream, start_s, line) if start_s else Entry([], 0, container.demux(stream), line)
+            whole = Entry([], 0, container.demux(stream), line)
+            begin = entry(container, stream, start_s, line, marks) if start_s else whole
+        except Astray:
+            marks.clear()
+            begin, again_s = None, start_s
         except (av.FFmpegError, ValueError, IndexError):  # damaged before that point, which reading on notes
             begin = None
         if begin is not None:
@@ -243,7 +249,7 @@ def _opened_by_ffmpeg(
             yield Opened(rate_hz, channels, claimed_ms, start_s, stream.layout.name, blocks)
             return
     _rewind(source)
-    with _opened_by_ffmpeg(source, name, report, block_s, 0, language, audio_track) as decoded:
+    with _opened_by_ffmpeg(source, name, report, block_s, again_s, language, audio_track) as decoded:
         yield decoded
 
 

@@ -10,6 +10,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
+from transforms.audio.marks import Face, Marks, Way, face
 from transforms.audio.timeline import TimeLine
 
 _ENTERABLE = {"aac", "ac3", "alac", "amr_nb", "eac3", "flac", "mp2", "mp3", "opus"}
@@ -35,53 +36,92 @@ class Entry:
     line: TimeLine
 
 
-def entry(container: Any, stream: Any, start_s: int, line: TimeLine) -> Entry | None:
-    """The stream from `start_s` on, on the time line `line`, which is at its start. None if that place cannot be told
-    to the sample: then the file is to be opened anew, and decoded from its start.
+class Astray(Exception):
+    """A packet that was met before is not where it was."""
 
-    Raises what PyAV raises where something on the way is damaged.
+
+def entry(container: Any, stream: Any, start_s: int, line: TimeLine, marks: Marks) -> Entry | None:
+    """The stream from `start_s` on, on the time line `line`, which is at its start. None if that place cannot be told
+    to the sample: then the file is to be opened anew, and decoded from its start. `marks`: of this track; they shorten
+    the way, and it adds to them.
+
+    Raises Astray where they do not hold, and what PyAV raises where something on the way is damaged.
     """
     if stream.codec_context.codec.canonical_name not in _ENTERABLE or start_s <= _HEAD_S + _SETTLE_S:
         return None
-    rate_hz, tick_s = stream.rate, stream.time_base
+    rate_hz, settle_from = stream.rate, (start_s - _SETTLE_S) * stream.rate
     packets = container.demux(stream)
-    head = [frame for packet in _until(packets, _HEAD_S, tick_s) for frame in packet.decode()]
-    if not head or any(frame.pts is None or frame.sample_rate != rate_hz for frame in head):
+    way = _begun(packets, stream, line)
+    if way is None:
+        return None
+    mark = marks.before(settle_from)
+    if mark is not None:
+        packets, way = _after(mark.packet, container, stream), mark.way.copied()
+    line, packet = way.lines[0], next(packets, None)
+    while packet is not None:
+        stamp = line.stamp(packet)
+        if stamp is None:  # the end
+            return None
+        for one, (before, samples) in zip(way.lines, way.waiting, strict=True):
+            one.place(before, samples, stamp)
+        passed = line.heard + line.ahead(stamp)
+        frames = packet.decode() if passed >= settle_from and packet.is_keyframe else []
+        if frames:
+            return _begins(frames, packets, way, start_s * rate_hz, rate_hz)
+        by_header = round((packet.duration or 0) * stream.time_base * rate_hz)
+        way.waiting = (stamp, way.length), (stamp, by_header)
+        next_mark = marks.note(passed, packet, way, rate_hz)
+        if way.length and all(one.counts(packet, way.length) for one in way.lines):  # nearly all, of a long recording
+            most = (min(settle_from, next_mark) - 1 - passed) // way.length
+            alike, packet = _alike(packets, packet, most)
+            for one in way.lines:
+                one.follow(alike, way.length)
+            way.waiting = ((stamp + alike * way.length, way.length),) * 2
+        else:
+            packet = next(packets, None)
+    return None
+
+
+def _begun(packets: Iterator[Any], stream: Any, line: TimeLine) -> Way | None:
+    """After the file's head, which is decoded always: it takes from a decoder what it leaves out at its start."""
+    head = [frame for packet in _until(packets, _HEAD_S, stream.time_base) for frame in packet.decode()]
+    if not head or any(frame.pts is None or frame.sample_rate != stream.rate for frame in head):
         return None
     stream.codec_context.flush_buffers()
     placed = [(line.stamp(frame), frame.samples) for frame in head]
     for (stamp, samples), (following, _) in pairwise(placed):
         line.place(stamp, samples, following)
     # Of as many samples each as the last one, or as long as the container says: whichever fits the time stamps.
-    lines, waiting = (line, copy.copy(line)), (placed[-1], placed[-1])
-    usual, settle_from = line.ahead(placed[-1][0] or 0), (start_s - _SETTLE_S) * rate_hz
-    packet = next(packets, None)
-    while packet is not None:
-        stamp = line.stamp(packet)
-        if stamp is None:  # the end
-            return None
-        for one, (before, samples) in zip(lines, waiting, strict=True):
-            one.place(before, samples, stamp)
-        passed = line.heard + line.ahead(stamp)
-        frames = packet.decode() if passed >= settle_from and packet.is_keyframe else []
-        if frames:
-            first = line.stamp(frames[0])
-            if first is None:
-                return None
-            best = min(lines, key=lambda one: abs(one.ahead(first) - usual))
-            spare = start_s * rate_hz - best.heard
-            agreed = abs(best.ahead(first) - usual) <= _AGREE_S * rate_hz
-            return Entry(frames, spare, packets, best) if spare >= 0 and agreed else None
-        length = placed[-1][1]
-        waiting = (stamp, length), (stamp, round((packet.duration or 0) * tick_s * rate_hz))
-        if length and all(one.counts(packet, length) for one in lines):  # nearly all, of a long recording
-            alike, packet = _alike(packets, packet, (settle_from - 1 - passed) // length)
-            for one in lines:
-                one.follow(alike, length)
-            waiting = ((stamp + alike * length, length),) * 2
-        else:
-            packet = next(packets, None)
-    return None
+    lines, (stamp, length) = (line, copy.copy(line)), placed[-1]
+    return Way(lines, (placed[-1], placed[-1]), length, line.ahead(stamp or 0))
+
+
+def _after(met: Face, container: Any, stream: Any) -> Iterator[Any]:
+    """The packets after one that was met before."""
+    import av
+
+    try:
+        container.seek(met.pts, stream=stream)
+    except av.FFmpegError as error:
+        raise Astray from error
+    packets: Iterator[Any] = container.demux(stream)
+    for packet in packets:
+        if face(packet) == met:
+            return packets
+        if packet.pts is None or packet.pts >= (met.pts or 0):
+            break
+    raise Astray
+
+
+def _begins(frames: list[Any], packets: Iterator[Any], way: Way, place: int, rate_hz: int) -> Entry | None:
+    """At `place`, in samples, with the first frames that the decoder gave."""
+    first = way.lines[0].stamp(frames[0])
+    if first is None:
+        return None
+    best = min(way.lines, key=lambda one: abs(one.ahead(first) - way.usual))
+    spare = place - best.heard
+    agreed = abs(best.ahead(first) - way.usual) <= _AGREE_S * rate_hz
+    return Entry(frames, spare, packets, best) if spare >= 0 and agreed else None
 
 
 def _alike(packets: Iterator[Any], before: Any, most: int) -> tuple[int, Any | None]:

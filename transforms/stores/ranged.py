@@ -64,6 +64,11 @@ class Ranged:
             return self._blocks[index]
 
     @property
+    def version(self) -> str:
+        """Its address, and what the store says of it as it is now."""
+        return f"{self._uri} {sorted(self._info.items(), key=str)}"
+
+    @property
     def content_sha256(self) -> str | None:
         """None unless all of it was read, in order but for its ends."""
         with self._lock:
