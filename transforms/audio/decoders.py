@@ -238,7 +238,7 @@ def _opened_by_ffmpeg(
             whole = Entry([], 0, container.demux(stream), line)
             begin = entry(container, stream, start_s, line, marks) if start_s else whole
         except Astray:
-            marks.clear()
+            marks.give_up()
             begin, again_s = None, start_s
         except (av.FFmpegError, ValueError, IndexError):  # damaged before that point, which reading on notes
             begin = None

@@ -59,6 +59,7 @@ class Marks:
 
     def __init__(self) -> None:
         self._by_minute: dict[int, Mark] = {}
+        self._hold = True
 
     def before(self, passed: int) -> Mark | None:
         """The last with fewer samples before it."""
@@ -68,11 +69,13 @@ class Marks:
     def note(self, passed: int, packet: Any, way: Way, rate_hz: int) -> int:
         """Keeps the packet if it is the first of its minute. Returns the samples before the next minute."""
         minute = passed // (_EVERY_S * rate_hz)
-        if packet.pos is not None and minute not in self._by_minute:
+        if self._hold and packet.pos is not None and minute not in self._by_minute:
             self._by_minute[minute] = Mark(passed, face(packet), way.copied())
         return (minute + 1) * _EVERY_S * rate_hz
 
-    def clear(self) -> None:
+    def give_up(self) -> None:
+        """Keeps none from now on: this file's packets are not found again."""
+        self._hold = False
         self._by_minute.clear()
 
 
