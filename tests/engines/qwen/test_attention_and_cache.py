@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 import torch
 from transformers.cache_utils import Cache, DynamicCache
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from tests.engines.qwen.conftest import Clip
+from transforms.engines import Utterance
 from transforms.engines.qwen.attention import GROUPED
 from transforms.engines.qwen.decoding import RoomyLayer
 
@@ -57,3 +60,26 @@ def test_no_layer_keeps_what_only_training_needs(recognizer: Any) -> None:
     assert not embeddings.requires_grad
     hidden = recognizer._network.hidden(embeddings[None], torch.ones(1, len(embeddings), dtype=torch.long))
     assert not hidden.requires_grad
+
+
+def test_a_step_never_asks_the_attention_of_prompts(
+    recognizer: Any, sentences: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where FlashAttention is installed, which takes a prompt's rows well, and badly those of a step."""
+    new_tokens: list[int] = []
+
+    def attention(module: Any, query: torch.Tensor, *rest: Any, **options: Any) -> Any:
+        new_tokens.append(query.shape[2])
+        return ALL_ATTENTION_FUNCTIONS["sdpa"](module, query, *rest, **options)
+
+    ALL_ATTENTION_FUNCTIONS.register("of_prompts", attention)
+    ALL_MASK_ATTENTION_FUNCTIONS.register("of_prompts", ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
+    utterances = [Utterance(clip.samples) for clip in sentences[:5]]
+    expected = recognizer.recognize(utterances)
+    config = recognizer._network.thinker.model.config
+    monkeypatch.setattr(config, "_attn_implementation", "of_prompts")
+    found = recognizer.recognize(utterances)
+    assert config._attn_implementation == "of_prompts"
+    assert [one.text for one in found] == [one.text for one in expected]
+    assert new_tokens
+    assert min(new_tokens) > 1

@@ -1,8 +1,10 @@
-"""Attention by PyTorch's SDPA where FlashAttention 2 is not installed: within the encoder's windows, and of one new
+"""Attention by PyTorch's SDPA: within the encoder's windows, where FlashAttention 2 is not installed, and of one new
 token of a decoder whose heads share keys. Registered with transformers under the names below."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -59,6 +61,17 @@ def _grouped_attention(
     grouped = query.reshape(query.shape[0], key.shape[1], -1, query.shape[3])
     attended = F.scaled_dot_product_attention(grouped, key, value, attn_mask=mask, scale=options["scaling"])
     return attended.reshape(query.shape).transpose(1, 2), None
+
+
+@contextmanager
+def grouped(config: Any) -> Iterator[None]:
+    """For one new token a row, whatever the decoder of `config` uses else: FlashAttention asks the GPU in each layer
+    how long padded rows are, and copies their keys and values together."""
+    usual, config._attn_implementation = config._attn_implementation, GROUPED
+    try:
+        yield
+    finally:
+        config._attn_implementation = usual
 
 
 _sdpa: Any = ALL_ATTENTION_FUNCTIONS["sdpa"]

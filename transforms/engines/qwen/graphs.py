@@ -7,15 +7,14 @@ has ended is computed on until half of them have. A step's only way to the host 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from transformers.cache_utils import Cache, StaticLayer
 
-from transforms.engines.qwen.attention import GROUPED
+from transforms.engines.qwen.attention import grouped
 
 if TYPE_CHECKING:
     from transforms.engines.qwen.network import Network
@@ -46,7 +45,7 @@ def step(network: Network, state: State) -> None:
     the state, and waits for nothing."""
     state.mask.index_fill_(1, state.at, True)
     embeddings = network.thinker.get_input_embeddings()(state.said[1].long()[:, None])
-    with _attention(network.thinker.model.config, GROUPED):
+    with grouped(network.thinker.model.config):
         states = network.thinker.model(
             inputs_embeds=embeddings,
             attention_mask=state.mask[:, None, None],
@@ -65,16 +64,6 @@ def _held(keys: torch.Tensor, values: torch.Tensor) -> StaticLayer:
     layer = StaticLayer(keys.shape[2])
     layer.keys, layer.values, layer.is_initialized = keys, values, True
     return layer
-
-
-@contextmanager
-def _attention(config: Any, name: str) -> Iterator[None]:
-    """FlashAttention's kernel for padded rows asks the host how long they are."""
-    usual, config._attn_implementation = config._attn_implementation, name
-    try:
-        yield
-    finally:
-        config._attn_implementation = usual
 
 
 def captured(network: Network, state: State, pool: Any) -> Callable[[], None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +14,7 @@ from transformers.utils.import_utils import is_flash_attn_2_available
 
 from transforms.engines.device import device_errors
 from transforms.engines.gpu import gpu_index
-from transforms.engines.qwen.attention import GROUPED, WINDOWED
+from transforms.engines.qwen.attention import GROUPED, WINDOWED, grouped
 from transforms.engines.qwen.checkpoint import Checkpoint
 from transforms.engines.qwen.languages import known
 from transforms.engines.qwen.packed import pack
@@ -117,14 +117,15 @@ class Network:
     def hidden(self, embeddings: torch.Tensor, mask: torch.Tensor, cache: Any = None) -> torch.Tensor:
         """The decoder's last hidden states for the newest tokens: (rows, tokens, width). `mask` (rows, all tokens)
         counts those in `cache`, too; without a cache none is built."""
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -embeddings.shape[1] :]
-        states: torch.Tensor = self.thinker.model(
-            inputs_embeds=embeddings,
-            attention_mask=self._seen(mask, embeddings.shape[1]),
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        ).last_hidden_state
+        new_tokens, decoder = embeddings.shape[1], self.thinker.model
+        with grouped(decoder.config) if new_tokens == 1 else nullcontext():
+            states: torch.Tensor = decoder(
+                inputs_embeds=embeddings,
+                attention_mask=self._seen(mask, new_tokens),
+                position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, -new_tokens:],
+                past_key_values=cache,
+                use_cache=cache is not None,
+            ).last_hidden_state
         return states
 
     def _seen(self, mask: torch.Tensor, new_tokens: int) -> torch.Tensor | None:
