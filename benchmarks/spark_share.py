@@ -45,8 +45,7 @@ def main() -> None:
 
 
 def bare_s(paths: list[Path], config: Config) -> float:
-    """A process a core, each with its share of the recordings; the mean of their times, as if they shared out their work
-    to the last second."""
+    """A process a core, each with its share of the recordings; the mean of their times, as if all had ended at once."""
     context, cores = multiprocessing.get_context("spawn"), os.cpu_count() or 1
     ready, took_s = context.Barrier(cores), context.SimpleQueue()
     shares = [paths[core::cores] for core in range(cores)]
