@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ from benchmarks.random_qwen import make
 from tests.kit.sounds import noise
 from transforms.engines.qwen.decoding import Prompt, greedy
 from transforms.engines.qwen.features import shared_log_mel
-from transforms.engines.qwen.packed import PackedLinear, pack
+from transforms.engines.qwen.packed import PackedLinear, can_pack, pack
 
 pytestmark = pytest.mark.skipif(
-    platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available(),
+    not can_pack(),
     reason="packed layers are for x86-64 CPUs and builds of torch with oneDNN",
 )
 
@@ -38,6 +37,13 @@ def test_only_large_layers_of_float32_are_packed() -> None:
     pack(network)
     assert [type(layer) for layer in network["inner"]] == [torch.nn.Linear, PackedLinear]
     assert network["narrow"] is half
+
+
+def test_where_torch_lacks_the_operators_layers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(512, 512))
+    monkeypatch.setattr(torch.ops, "mkldnn", object())
+    pack(network)
+    assert type(network[0]) is torch.nn.Linear
 
 
 def test_a_packed_network_says_the_same_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

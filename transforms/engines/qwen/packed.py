@@ -30,13 +30,20 @@ class PackedLinear(torch.nn.Module):
 
 
 def pack(network: torch.nn.Module) -> None:
-    """Its large linear layers, in place, where this CPU and this build of torch can; the others stay as they are."""
-    if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    """Its large linear layers, in place, where that can be done; the others stay as they are."""
+    if not can_pack():
         return
     for module in list(network.modules()):
         for name, layer in list(module.named_children()):
             if isinstance(layer, torch.nn.Linear) and _is_worth_it(layer.weight):
                 setattr(module, name, PackedLinear(layer))
+
+
+def can_pack() -> bool:
+    """True where the operators are, on CPUs of the kind on which they were tried."""
+    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    named = all(hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight"))
+    return platform.machine() in ("x86_64", "AMD64") and has_onednn and named
 
 
 def _is_worth_it(weight: torch.Tensor) -> bool:
