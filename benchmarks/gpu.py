@@ -233,10 +233,11 @@ def used_gib() -> float:
 
 
 def version(engine: str) -> str:
-    package = {"qwen": "qwen-asr"}.get(engine.split()[0], engine.split()[0])
-    for name in (package, f"{package}-cpu"):
+    name = engine.split()[0]
+    package = "qwen-asr" if name == "qwen" else name
+    for one in (package, f"{package}-cpu"):
         try:
-            return metadata.version(name)
+            return metadata.version(one)
         except metadata.PackageNotFoundError:
             continue
     return ""

@@ -127,6 +127,16 @@ def test_in_a_file_whose_packet_is_not_found_again_each_way_begins_at_the_start(
     assert [met.size_bytes for met in ways] == [1]
 
 
+def test_only_files_that_are_entered_are_remembered(ways: list[Face], tmp_path: Path) -> None:
+    """Else short ones would push a long one out."""
+    path = tmp_path / "talk.mp3"
+    path.write_bytes(muxed(speech(44_100), 44_100, "mp3", "libmp3lame"))
+    decoded(path)
+    assert not marks._files
+    decoded(path, start_ms=30_000)
+    assert len(marks._files) == 1
+
+
 def test_what_was_met_in_a_file_does_not_count_in_the_one_that_replaced_it(ways: list[Face], tmp_path: Path) -> None:
     path = tmp_path / "talk.mp3"
     path.write_bytes(muxed(speech(44_100), 44_100, "mp3", "libmp3lame"))

@@ -233,12 +233,13 @@ def _opened_by_ffmpeg(
         report.states_length = states_length(container, stream, source)
         rate_hz, channels = stream.rate, stream.channels
         line = TimeLine(rate_hz, stream.time_base, others_s)
-        marks, again_s = marks_of(source, stream.index), 0
+        again_s = 0
         try:
-            whole = Entry([], 0, container.demux(stream), line)
-            begin = entry(container, stream, start_s, line, marks) if start_s else whole
+            if start_s:
+                begin = entry(container, stream, start_s, line, marks_of(source, stream.index))
+            else:
+                begin = Entry([], 0, container.demux(stream), line)
         except Astray:
-            marks.give_up()
             begin, again_s = None, start_s
         except (av.FFmpegError, ValueError, IndexError):  # damaged before that point, which reading on notes
             begin = None

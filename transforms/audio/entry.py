@@ -37,7 +37,7 @@ class Entry:
 
 
 class Astray(Exception):
-    """A packet that was met before is not where it was."""
+    """A packet that was met before is not where it was: the file is to be opened anew, and entered without marks."""
 
 
 def entry(container: Any, stream: Any, start_s: int, line: TimeLine, marks: Marks) -> Entry | None:
@@ -45,7 +45,7 @@ def entry(container: Any, stream: Any, start_s: int, line: TimeLine, marks: Mark
     to the sample: then the file is to be opened anew, and decoded from its start. `marks`: of this track; they shorten
     the way, and it adds to them.
 
-    Raises Astray where they do not hold, and what PyAV raises where something on the way is damaged.
+    Raises Astray, and what PyAV raises where something on the way is damaged.
     """
     if stream.codec_context.codec.canonical_name not in _ENTERABLE or start_s <= _HEAD_S + _SETTLE_S:
         return None
@@ -56,7 +56,11 @@ def entry(container: Any, stream: Any, start_s: int, line: TimeLine, marks: Mark
         return None
     mark = marks.before(settle_from)
     if mark is not None:
-        packets, way = _after(mark.packet, container, stream), mark.way.copied()
+        after = _after(mark.packet, container, stream)
+        if after is None:
+            marks.give_up()
+            raise Astray
+        packets, way = after, mark.way.copied()
     line, packet = way.lines[0], next(packets, None)
     while packet is not None:
         stamp = line.stamp(packet)
@@ -96,21 +100,21 @@ def _begun(packets: Iterator[Any], stream: Any, line: TimeLine) -> Way | None:
     return Way(lines, (placed[-1], placed[-1]), length, line.ahead(stamp or 0))
 
 
-def _after(met: Face, container: Any, stream: Any) -> Iterator[Any]:
-    """The packets after one that was met before."""
+def _after(met: Face, container: Any, stream: Any) -> Iterator[Any] | None:
+    """The packets after one that was met before; None if it is not found again."""
     import av
 
     try:
         container.seek(met.pts, stream=stream)
-    except av.FFmpegError as error:
-        raise Astray from error
+    except av.FFmpegError:
+        return None
     packets: Iterator[Any] = container.demux(stream)
     for packet in packets:
         if face(packet) == met:
             return packets
         if packet.pts is None or packet.pts >= (met.pts or 0):
             break
-    raise Astray
+    return None
 
 
 def _begins(frames: list[Any], packets: Iterator[Any], way: Way, place: int, rate_hz: int) -> Entry | None:

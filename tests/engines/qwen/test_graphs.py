@@ -72,8 +72,8 @@ def test_a_gpu_replays_what_it_would_be_told(sentences: list[Clip]) -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     told, replayed = (
-        QwenSpec(model=str(TINY / "recognizer"), dtype="float32", cuda_graphs=graphs).checked().load()
-        for graphs in (False, True)
+        QwenSpec(model=str(TINY / "recognizer"), dtype="float32", cuda_graphs=wanted).checked().load()
+        for wanted in (False, True)
     )
     for batch in (sentences[:11], sentences[:1], sentences[3:9], sentences):
         utterances = [Utterance(clip.samples) for clip in batch]
