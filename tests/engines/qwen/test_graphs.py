@@ -12,8 +12,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from tests.engines.qwen.conftest import TINY, Clip
 from transforms.engines import Growth, Hypothesis, Utterance
-from transforms.engines.qwen import graphs
-from transforms.engines.qwen.graphs import Graphs, State
+from transforms.engines.qwen import decoding, graphs
+from transforms.engines.qwen.graphs import Graphs, Replayed, State
 from transforms.engines.qwen.network import Network
 from transforms.engines.qwen.recognizer import QwenSpec
 
@@ -111,6 +111,37 @@ def test_memory_is_that_of_the_largest_batch_and_can_be_given_back(fixed: Any, s
     fixed._network.forget()
     assert not held._memory
     assert not held._shapes
+
+
+def test_memory_is_given_back_where_it_runs_out(
+    fixed: Any, sentences: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    utterances = [Utterance(clip.samples) for clip in sentences[:2]]
+    fixed.recognize(utterances)
+    assert fixed._network.graphs._memory
+    monkeypatch.setattr(fixed._network, "encode", full)
+    with pytest.raises(MemoryError):
+        fixed.recognize(utterances)
+    assert not fixed._network.graphs._memory
+
+
+def test_the_prompts_cache_is_not_kept_beside_the_answers(
+    fixed: Any, sentences: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caches: list[Any] = []
+
+    class Noted(Replayed):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            caches.append(given[-1])
+
+    monkeypatch.setattr(decoding, "Replayed", Noted)
+    fixed.recognize([Utterance(clip.samples) for clip in sentences[:2]])
+    assert caches
+    assert not any(cache.layers for cache in caches)
 
 
 def _per_token(held: Graphs) -> int:
